@@ -1,0 +1,213 @@
+"""The seam between the platforms and the core.
+
+A platform module (discord_, telegram_, web, terminal) translates what its service says into the frozen
+events below and hands them to the `Core`; the core speaks back through the platform's `Port`. The core
+imports no platform library; a platform never opens the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+__all__ = [
+    "Button",
+    "Capabilities",
+    "Command",
+    "Core",
+    "Cursor",
+    "Event",
+    "Incoming",
+    "Place",
+    "PlatformName",
+    "Port",
+    "PortError",
+    "Press",
+    "RetryLater",
+    "SendUnknown",
+    "TextUnit",
+    "VoteOutcome",
+]
+
+PlatformName = Literal["discord", "telegram", "web", "terminal"]
+TextUnit = Literal["utf16", "character"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a conversation happens; ids are text, "" where there is none."""
+
+    platform: PlatformName
+    chat: str
+    thread: str = ""
+    guild: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One message from a person, as any platform delivers it."""
+
+    place: Place
+    message_id: str
+    user: str
+    user_name: str
+    text: str
+    is_direct: bool
+    mentions_bot: bool = False
+    mentions_others: bool = False
+    replies_to_bot: bool = False
+    reply_to: str | None = None
+    is_bot: bool = False
+    is_edit: bool = False
+    lang_hint: str | None = None  # the platform's word for the user's language, e.g. "zh-TW"
+    persona_hint: str | None = None  # the page's picked persona
+    sent_at: float = 0.0  # seconds since 1970, by the platform's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command typed or clicked; ``name`` is persona, reset, help or start."""
+
+    place: Place
+    message_id: str
+    user: str
+    name: str
+    argument: str = ""
+    is_direct: bool = False
+    lang_hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A press on a button under a reply or under the consent question.
+
+    ``data`` is the button's own data: ``vote:<reply_id>:u|d``, ``why:<reply_id>:<reason>``
+    or ``consent:yes|no|vote``.
+    """
+
+    place: Place
+    press_id: str
+    user: str
+    data: str
+    text: str = ""  # a reason in the person's own words, where the platform has a field for it
+    is_direct: bool = False
+    lang_hint: str | None = None
+
+
+Event = Incoming | Command | Press
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a platform's stream was read (a Telegram offset), stored with the events it covers."""
+
+    platform: PlatformName
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    label: str
+    data: str  # at most 64 bytes: Telegram's callback_data is the tightest
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the writer must respect; ``min_edit_interval_s`` counts per place."""
+
+    max_units: int
+    unit: TextUnit
+    can_edit: bool
+    min_edit_interval_s: float
+    direct_edit_interval_s: float | None = None  # in private chats, where it differs
+
+
+@dataclass(frozen=True, slots=True)
+class VoteOutcome:
+    """What to tell the person, privately, after a press.
+
+    ``buttons`` are the consent question's three answers, or the reasons after a thumb down.
+    """
+
+    text: str
+    buttons: tuple[Button, ...] = field(default=())
+
+
+class PortError(Exception):
+    """The platform refused; trying again with the same text would fail again."""
+
+
+class RetryLater(PortError):
+    """The platform asked to wait before the next call."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"retry in {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
+
+
+class SendUnknown(PortError):
+    """Nobody knows whether the message arrived (time-out, connection lost)."""
+
+
+class Port(Protocol):
+    """What the core can do on a platform. Every method raises PortError, RetryLater or SendUnknown."""
+
+    @property
+    def name(self) -> PlatformName: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def send(
+        self,
+        place: Place,
+        text: str,
+        *,
+        nonce: str,
+        reply_to: str | None = None,
+        buttons: Sequence[Button] = (),
+    ) -> str:
+        """Sends and returns the platform's message id; the same nonce never makes two messages
+        where the platform can tell (Discord); never pings anybody.
+        """
+        ...
+
+    async def edit(
+        self, place: Place, message_id: str, text: str, *, buttons: Sequence[Button] = ()
+    ) -> None: ...
+
+    async def typing(self, place: Place) -> None:
+        """Shows "typing" once; the platform lets it fade after about five seconds."""
+        ...
+
+    async def acknowledge(self, press: Press, outcome: VoteOutcome) -> None:
+        """Answers a press that came through `Core.receive`; platforms that answer in line never get it."""
+        ...
+
+
+class Core(Protocol):
+    """What a platform may ask of the conversation process."""
+
+    def attach(self, port: Port) -> None:
+        """Makes the port the one through which replies for its platform go out."""
+        ...
+
+    async def receive(self, events: Sequence[Event], *, cursor: Cursor | None = None) -> int:
+        """Stores the events and the cursor in one transaction and returns how many were new.
+
+        After it returns nothing is lost; replies go out later through the port, in order per
+        conversation. A (platform, chat, message id) that was stored before is dropped.
+        """
+        ...
+
+    async def command(self, command: Command) -> VoteOutcome:
+        """Carries a command out at once; for platforms that answer in line (Discord, web)."""
+        ...
+
+    async def press(self, press: Press) -> VoteOutcome:
+        """Stores the vote or the consent and says what to tell; returns only after the commit."""
+        ...
+
+    async def cursor(self, platform: PlatformName, name: str) -> str | None: ...
