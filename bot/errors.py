@@ -1,0 +1,35 @@
+"""What can go wrong in the conversation process.
+
+BotError
+├── SettingsWrong      a setting is unknown or not valid
+├── PortTaken          another program listens on the port
+├── EngineGone         the engine process cannot be started
+└── ControlUnavailable no bot answers on the control socket
+"""
+
+from __future__ import annotations
+
+__all__ = ["BotError", "ControlUnavailable", "EngineGone", "PortTaken", "SettingsWrong"]
+
+
+class BotError(Exception):
+    """The bot could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class SettingsWrong(BotError):
+    """A setting is unknown or not valid."""
+
+
+class PortTaken(BotError):
+    """Another program listens on the port."""
+
+
+class EngineGone(BotError):
+    """The engine process cannot be started."""
+
+
+class ControlUnavailable(BotError):
+    """No running bot answers on the control socket."""

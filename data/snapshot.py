@@ -1,0 +1,110 @@
+"""A snapshot folder: everything one training run reads, immutable and self-contained.
+
+``snapshot.json`` (base id and fingerprint, reference adapter, recipe, seed, version, digest),
+``thumbs.jsonl``, ``pairs.jsonl``, ``rewrites.jsonl``, ``held_out.jsonl``, ``replay_persona.jsonl``,
+``replay_general.jsonl``, ``persona/`` and ``reference/``. Only the base's weights are found outside, by
+fingerprint. The digest is over the sha256 of every other file, so that a changed byte is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+__all__ = ["Snapshot", "SnapshotError", "read_snapshot", "write_corpus_snapshot"]
+
+VERSION = 1
+VOTE_FILES = ("thumbs.jsonl", "pairs.jsonl", "rewrites.jsonl", "held_out.jsonl")
+
+
+class SnapshotError(Exception):
+    """The snapshot folder is not what its digest says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What ``snapshot.json`` says."""
+
+    persona: str
+    base: str
+    base_fingerprint: str
+    recipe: str
+    seed: int
+    reference: str | None
+    version: int
+    digest: str
+
+
+def write_corpus_snapshot(
+    folder: Path,
+    *,
+    persona_folder: Path,
+    general: Sequence[Path],
+    base: str,
+    base_fingerprint: str,
+    recipe: str,
+    seed: int,
+) -> Snapshot:
+    """Writes the snapshot of a run from the written corpus: the vote files are empty.
+
+    The folder appears whole or not at all.
+    """
+    staging = folder.with_name(f".part-{folder.name}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    for name in VOTE_FILES:
+        (staging / name).touch()
+    shutil.copytree(
+        persona_folder, staging / "persona", ignore=shutil.ignore_patterns("probes.jsonl", "*.png")
+    )
+    (staging / "reference").mkdir()
+    shutil.copyfile(persona_folder / "dialogues.jsonl", staging / "replay_persona.jsonl")
+    with (staging / "replay_general.jsonl").open("w", encoding="utf-8") as out:
+        for path in general:
+            out.write(path.read_text(encoding="utf-8"))
+    snapshot = Snapshot(
+        persona=persona_folder.name,
+        base=base,
+        base_fingerprint=base_fingerprint,
+        recipe=recipe,
+        seed=seed,
+        reference=None,
+        version=VERSION,
+        digest=_digest(staging),
+    )
+    (staging / "snapshot.json").write_text(json.dumps(asdict(snapshot), indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    staging.replace(folder)
+    return snapshot
+
+
+def read_snapshot(folder: Path) -> Snapshot:
+    """Reads and checks a snapshot.
+
+    Raises:
+        SnapshotError: a file is missing or was changed after the snapshot was written.
+    """
+    try:
+        values = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
+        snapshot = Snapshot(**values)
+    except (OSError, ValueError, TypeError) as error:
+        raise SnapshotError(f"{folder} holds no readable snapshot.json: {error}.") from error
+    if snapshot.version != VERSION:
+        raise SnapshotError(f"{folder} has version {snapshot.version}; this program reads {VERSION}.")
+    if _digest(folder) != snapshot.digest:
+        raise SnapshotError(f"{folder} was changed after it was written; make a new snapshot.")
+    return snapshot
+
+
+def _digest(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != "snapshot.json":
+            name = path.relative_to(folder).as_posix()
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            whole.update(f"{name}\0{content}\n".encode())
+    return whole.hexdigest()

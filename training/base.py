@@ -1,0 +1,119 @@
+"""The starter base: a Qwen3-shaped model of about 7M parameters, trained from nothing on the project's text.
+
+It learns to talk plainly as nobody in particular, to do small sums and translate words, and to use the
+lore and memory lines of a prompt on made-up characters. The cast's own text it reads only as running text:
+who a persona is lives in that persona's adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from personas.loader import Persona
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from personas.prompt import budget_for
+from training.corpus import Row, chats
+from training.course import Course, Curve, train
+from training.dataset import Batches, Example, batches, chat_example, document_examples
+from training.recipes import BaseRecipe
+from training.tokenizer import train_tokenizer
+
+__all__ = ["Corpora", "build_base", "corpus_texts"]
+
+# Of the general rows that need nothing before them, this share is dealt into chats of 2..4 rows.
+JOINED = 0.3
+LONGEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Corpora:
+    """What the base is made from: general rows, and the cast's rows and lore as running text."""
+
+    general: tuple[Row, ...]
+    cast: tuple[tuple[Persona, tuple[Row, ...]], ...]
+
+
+def build_base(
+    corpora: Corpora, recipe: BaseRecipe, *, out: Path, work: Path, seed: int, progress: bool
+) -> Curve:
+    """Trains tokenizer and model and saves both to ``out`` in bf16."""
+    tokenizer = train_tokenizer(
+        corpus_texts(corpora), size=recipe.vocabulary, context=recipe.context, out=out
+    )
+    torch.manual_seed(seed)
+    model = Qwen3ForCausalLM(_config(recipe, tokenizer))
+    groups: list[list[Example]] = []
+    for epoch in range(recipe.epochs):
+        examples = _epoch(tokenizer, corpora, recipe, seed=seed + epoch)
+        groups += batches(examples, size=recipe.rows_per_step, seed=seed + epoch)
+    course = Course(work, recipe.learning_rate, recipe.warmup, seed, progress=progress)
+    curve = train(model, Batches(groups, padding=tokenizer.pad_token_id), course)
+    model.to(torch.bfloat16)
+    model.save_pretrained(out)
+    return curve
+
+
+def corpus_texts(corpora: Corpora) -> list[str]:
+    """Every text the starter may ever read or say: what its tokenizer is trained on."""
+    texts = list(_documents(corpora))
+    for row in corpora.general:
+        texts += [row.card, *row.facts, *row.memory]
+        texts += [text for turn in row.turns for text in (turn.user, turn.assistant)]
+    texts += [persona.prompt_text for persona, _ in corpora.cast]
+    return texts
+
+
+def _documents(corpora: Corpora) -> Iterable[str]:
+    for persona, rows in corpora.cast:
+        for section in persona.lore.sections:
+            for lang in ("zh-CN", "zh-TW", "en"):
+                yield section.text(lang)
+        for row in rows:
+            yield "\n".join(f"{turn.user}\n{turn.assistant}" for turn in row.turns)
+
+
+def _config(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3Config:
+    return Qwen3Config(
+        vocab_size=recipe.vocabulary,
+        hidden_size=recipe.hidden,
+        intermediate_size=recipe.feed_forward,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.key_value_heads,
+        head_dim=recipe.head_size,
+        max_position_embeddings=recipe.context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _epoch(
+    tokenizer: PreTrainedTokenizerFast, corpora: Corpora, recipe: BaseRecipe, *, seed: int
+) -> list[Example]:
+    budget = budget_for(recipe.context)
+    examples = [
+        _general_example(tokenizer, dealt, budget)
+        for dealt in chats(corpora.general, share=JOINED, longest=LONGEST, seed=seed)
+    ]
+    examples += document_examples(
+        tokenizer, _shuffled(_documents(corpora), seed), length=recipe.document_length
+    )
+    return examples
+
+
+def _general_example(tokenizer: Any, dealt: Sequence[Row], budget: Any) -> Example:
+    last = dealt[-1]
+    turns = [turn for row in dealt for turn in row.turns]
+    return chat_example(tokenizer, last.card, turns, budget=budget, facts=last.facts, memory=last.memory)
+
+
+def _shuffled(texts: Iterable[str], seed: int) -> list[str]:
+    order = torch.randperm(len(every := list(texts)), generator=torch.Generator().manual_seed(seed))
+    return [every[index] for index in order.tolist()]

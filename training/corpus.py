@@ -1,0 +1,108 @@
+"""Rows of written dialogue: the `dialogues.jsonl` of a persona and the sets in `data/sets`.
+
+A row is ``{"messages": […], "lang", "topic", "source", "lore"?}``; rows of the general sets may carry
+``card``, ``facts`` and ``memory``: a made-up character, and the lines its prompt shows.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from personas.prompt import Turn
+from training.errors import CorpusBroken
+
+__all__ = ["Row", "chats", "read_rows", "split_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One dialogue, as finished exchanges; ``lore`` are section slugs that its last turn needs."""
+
+    turns: tuple[Turn, ...]
+    lang: str
+    topic: str
+    lore: tuple[str, ...] = ()
+    card: str = ""
+    facts: tuple[str, ...] = ()
+    memory: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> str:
+        return self.turns[-1].user
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Reads a JSONL corpus.
+
+    Raises:
+        CorpusBroken: naming file and line.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(_row(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorpusBroken(f"{path.name}, line {number}: {error}; mend or remove the line.") from error
+    return rows
+
+
+def split_rows(rows: Sequence[Row], *, share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Divides rows into training and validation by a seeded draw."""
+    order = list(rows)
+    random.Random(seed).shuffle(order)  # noqa: S311 - a split, not a secret
+    cut = round(len(order) * share)
+    return order[cut:], order[:cut]
+
+
+def chats(rows: Iterable[Row], *, share: float, longest: int, seed: int) -> Iterator[list[Row]]:
+    """Deals rows into chats: a ``share`` of them joined to 2..longest rows of one language, the rest alone.
+
+    A joined chat shows the model that earlier turns about something else do not matter, and pays for the
+    persona's constant prompt once.
+    """
+    generator = random.Random(seed)  # noqa: S311 - an order, not a secret
+    joined: dict[str, list[Row]] = {}
+    alone: list[Row] = []
+    for row in rows:
+        free = not row.card and not row.facts and not row.memory
+        if free and generator.random() < share:
+            joined.setdefault(row.lang, []).append(row)
+        else:
+            alone.append(row)
+    dealt = [[row] for row in alone]
+    for lang in sorted(joined):
+        pile = joined[lang]
+        generator.shuffle(pile)
+        while pile:
+            size = generator.randint(2, longest)
+            dealt.append(pile[:size])
+            pile = pile[size:]
+    generator.shuffle(dealt)
+    yield from dealt
+
+
+def _row(data: dict[str, Any]) -> Row:
+    messages = [(message["role"], message["content"]) for message in data["messages"]]
+    if not messages or len(messages) % 2:
+        raise ValueError("messages must be pairs of a question and a reply")
+    turns = []
+    for (asked, question), (answered, reply) in zip(messages[::2], messages[1::2], strict=True):
+        if (asked, answered) != ("user", "assistant") or not question.strip() or not reply.strip():
+            raise ValueError("messages must alternate user and assistant, none of them empty")
+        turns.append(Turn(question, reply))
+    return Row(
+        turns=tuple(turns),
+        lang=data["lang"],
+        topic=data.get("topic", ""),
+        lore=tuple(data.get("lore", ())),
+        card=data.get("card", ""),
+        facts=tuple(data.get("facts", ())),
+        memory=tuple(data.get("memory", ())),
+    )

@@ -1,0 +1,91 @@
+"""One course of optimisation over prepared batches, by `transformers.Trainer`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from training.dataset import Batches
+
+__all__ = ["Course", "Curve", "train"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Settings of one optimisation; ``work`` keeps checkpoints, so that a killed run resumes."""
+
+    work: Path
+    learning_rate: float
+    warmup: float
+    seed: int
+    log_every: int = 20
+    save_every: int = 500
+    progress: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """(step, loss) as logged, and the validation loss at the end where there was a set."""
+
+    losses: tuple[tuple[int, float], ...]
+    validation: float | None
+    seconds: float
+
+
+def train(model: Any, data: Batches, course: Course, *, validation: Batches | None = None) -> Curve:
+    """Runs every batch of ``data`` once, in order; resumes from the newest checkpoint in ``work``."""
+    cuda = torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=str(course.work),
+        max_steps=len(data),
+        per_device_train_batch_size=1,
+        per_device_eval_batch_size=1,
+        train_sampling_strategy="sequential",
+        learning_rate=course.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(len(data) * course.warmup),
+        max_grad_norm=1.0,
+        weight_decay=0.01,
+        # bf16 autocast over fp32 weights: 1.5 to 1.7 times fp32 on a CPU that has it.
+        bf16=True,
+        use_cpu=not cuda,
+        seed=course.seed,
+        logging_steps=course.log_every,
+        save_steps=course.save_every,
+        save_total_limit=1,
+        report_to=[],
+        disable_tqdm=not course.progress,
+        remove_unused_columns=False,
+        dataloader_pin_memory=cuda,
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=data,
+        eval_dataset=validation,
+        data_collator=lambda items: items[0],
+    )
+    course.work.mkdir(parents=True, exist_ok=True)
+    checkpoint = get_last_checkpoint(str(course.work))
+    if checkpoint:
+        _log.info("resuming from %s", Path(checkpoint).name)
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    measured = trainer.evaluate() if validation is not None else {}
+    return Curve(
+        losses=_losses(trainer.state.log_history),
+        validation=measured.get("eval_loss"),
+        seconds=float(result.metrics["train_runtime"]),
+    )
+
+
+def _losses(history: Sequence[dict[str, Any]]) -> tuple[tuple[int, float], ...]:
+    return tuple((int(entry["step"]), float(entry["loss"])) for entry in history if "loss" in entry)

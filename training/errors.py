@@ -1,0 +1,35 @@
+"""What can stop a training run.
+
+TrainingError
+├── SnapshotBroken     the snapshot folder does not hold what a run needs
+├── CorpusBroken       a row of a corpus is not a row
+├── BaseMismatch       the base at hand is not the one the snapshot names
+└── RunFailed          the run ended without a usable adapter
+"""
+
+from __future__ import annotations
+
+__all__ = ["BaseMismatch", "CorpusBroken", "RunFailed", "SnapshotBroken", "TrainingError"]
+
+
+class TrainingError(Exception):
+    """The training run could not go on."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class SnapshotBroken(TrainingError):
+    """The snapshot folder does not hold what a run needs."""
+
+
+class CorpusBroken(TrainingError):
+    """The corpus holds a row that cannot be read."""
+
+
+class BaseMismatch(TrainingError):
+    """The base model is not the one this snapshot was made for."""
+
+
+class RunFailed(TrainingError):
+    """The run ended without a usable adapter."""

@@ -1,0 +1,68 @@
+"""Hyper-parameters with a name; the starter's are found by measurement, see docs/starter.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+__all__ = ["RECIPES", "STARTER_BASE", "BaseRecipe", "Recipe", "digest"]
+
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a persona's adapter is trained.
+
+    ``joined`` of the rows are dealt into chats of 2..``longest`` rows; ``lore_share`` of the last
+    questions carry the lore that serving would find.
+    """
+
+    name: str
+    rank: int = 32
+    alpha: int = 64
+    dropout: float = 0.05
+    learning_rate: float = 1e-3
+    epochs: float = 5
+    rows_per_step: int = 8
+    warmup: float = 0.05
+    joined: float = 0.5
+    longest: int = 4
+    lore_share: float = 0.8
+    general_share: float = 0.1
+    validation: float = 0.03
+    targets: tuple[str, ...] = LINEAR_LAYERS
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRecipe:
+    """How the starter base is trained from nothing; sizes are multiples of 64 so that nf4 fits."""
+
+    vocabulary: int = 6144
+    hidden: int = 256
+    layers: int = 8
+    heads: int = 8
+    key_value_heads: int = 2
+    head_size: int = 32
+    feed_forward: int = 704
+    context: int = 1024
+    learning_rate: float = 2e-3
+    epochs: int = 6
+    rows_per_step: int = 8
+    warmup: float = 0.03
+    document_length: int = 192
+
+
+STARTER_BASE = BaseRecipe()
+
+RECIPES = {
+    "starter": Recipe("starter"),
+    # For a pretrained base of some billions: it speaks already, so lower and shorter.
+    "large": Recipe("large", rank=16, alpha=32, learning_rate=1e-4, epochs=2, joined=0.3, general_share=0.3),
+}
+
+
+def digest(recipe: Recipe | BaseRecipe) -> str:
+    """sha256 of the recipe's values: two runs with the same digest had the same settings."""
+    return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()

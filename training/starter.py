@@ -1,0 +1,109 @@
+"""`make starter`: from the project's text to the shipped model and one adapter per persona.
+
+Steps that finished are kept in the work folder and not repeated, so that a killed run goes on; nothing in
+`data/starter` changes until the base is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from data.manifest import base_fingerprint
+from personas.loader import load_cast
+
+from data.snapshot import write_corpus_snapshot
+from training.base import Corpora, build_base
+from training.corpus import read_rows
+from training.recipes import STARTER_BASE, BaseRecipe, digest
+from training.report import draw_loss, write_report
+from training.run import run
+
+__all__ = ["build_starter"]
+
+_log = logging.getLogger(__name__)
+
+QUICK_STEPS_SHARE = 1
+# The sets that train the base; personas' own dialogues come from their folders.
+GENERAL_SETS = ("general.jsonl", "lore_use.jsonl", "memory_use.jsonl")
+
+
+def build_starter(
+    *,
+    personas: Path,
+    sets: Path,
+    out: Path,
+    work: Path,
+    seed: int,
+    quick: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Builds base and adapters below ``out``; ``quick`` is one epoch of everything on a tenth of the rows."""
+    cast = load_cast([personas])
+    general = [path for name in GENERAL_SETS if (path := sets / name).is_file()]
+    rows = [row for path in general for row in read_rows(path)]
+    corpora = Corpora(
+        general=tuple(rows[::10] if quick else rows),
+        cast=tuple(
+            (persona, tuple(read_rows(persona.folder / "dialogues.jsonl")[:: 10 if quick else 1]))
+            for persona in cast.personas.values()
+        ),
+    )
+    recipe = replace(STARTER_BASE, epochs=1) if quick else STARTER_BASE
+    _base(corpora, recipe, out=out, work=work, seed=seed, progress=progress)
+    for persona in cast.personas.values():
+        _adapter(persona.folder, general, out=out, work=work, seed=seed, progress=progress)
+    return out
+
+
+def _base(corpora: Corpora, recipe: BaseRecipe, *, out: Path, work: Path, seed: int, progress: bool) -> None:
+    finished = work / "base.json"
+    if finished.is_file() and json.loads(finished.read_text(encoding="utf-8")) == digest(recipe):
+        _log.info("the base is there already; remove %s to train it again", work)
+        return
+    staging = work / "base"
+    staging.mkdir(parents=True, exist_ok=True)
+    curve = build_base(corpora, recipe, out=staging, work=work / "base-run", seed=seed, progress=progress)
+    draw_loss({"base": curve.losses}, staging / "loss.svg")
+    write_report(
+        staging,
+        "The starter base",
+        {
+            "recipe": asdict(recipe),
+            "seed": seed,
+            "general_rows": len(corpora.general),
+            "cast_rows": {persona.slug: len(rows) for persona, rows in corpora.cast},
+            "first_loss": curve.losses[0][1] if curve.losses else None,
+            "last_loss": curve.losses[-1][1] if curve.losses else None,
+            "losses": {str(step): loss for step, loss in curve.losses},
+            "seconds_training": round(curve.seconds, 1),
+            "fingerprint": base_fingerprint(staging),
+        },
+    )
+    # Adapters of another base would be refused anyway.
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(staging, out)
+    shutil.rmtree(work / "base-run", ignore_errors=True)
+    finished.write_text(json.dumps(digest(recipe)), encoding="utf-8")
+
+
+def _adapter(folder: Path, general: list[Path], *, out: Path, work: Path, seed: int, progress: bool) -> None:
+    target = out / "adapters" / folder.name / "v0"
+    if target.is_dir():
+        _log.info("the adapter of %s is there already", folder.name)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    snapshot = work / f"snapshot-{folder.name}"
+    write_corpus_snapshot(
+        snapshot,
+        persona_folder=folder,
+        general=general,
+        base="starter",
+        base_fingerprint=base_fingerprint(out),
+        recipe="starter",
+        seed=seed,
+    )
+    run(snapshot, base=out, out=target, work=work / f"run-{folder.name}", progress=progress)
