@@ -4,12 +4,13 @@ BotError
 ├── SettingsWrong      a setting is unknown or not valid
 ├── PortTaken          another program listens on the port
 ├── EngineGone         the engine process cannot be started
+├── PlatformRefused    a platform will not have us (a wrong token): trying again cannot help
 └── ControlUnavailable no bot answers on the control socket
 """
 
 from __future__ import annotations
 
-__all__ = ["BotError", "ControlUnavailable", "EngineGone", "PortTaken", "SettingsWrong"]
+__all__ = ["BotError", "ControlUnavailable", "EngineGone", "PlatformRefused", "PortTaken", "SettingsWrong"]
 
 
 class BotError(Exception):
@@ -29,6 +30,10 @@ class PortTaken(BotError):
 
 class EngineGone(BotError):
     """The engine process cannot be started."""
+
+
+class PlatformRefused(BotError):
+    """The platform refuses this bot."""
 
 
 class ControlUnavailable(BotError):

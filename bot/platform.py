@@ -169,8 +169,9 @@ class Port(Protocol):
         reply_to: str | None = None,
         buttons: Sequence[Button] = (),
     ) -> str:
-        """Sends and returns the platform's message id; the same nonce never makes two messages
-        where the platform can tell (Discord); never pings anybody.
+        """Sends and returns the platform's message id; never pings anybody.
+
+        The same nonce never makes two messages where the platform can tell (Discord).
         """
         ...
 

@@ -1,0 +1,99 @@
+"""The control socket of a running bot: one JSON line asks, one JSON line answers.
+
+`$TROUPE_HOME/control.sock` is 0600: whoever can open it may do what the operator may. Commands that need
+the store use it while a bot runs, because only the bot writes the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bot.errors import BotError, ControlUnavailable
+
+__all__ = ["Handler", "ask", "serve"]
+
+_log = structlog.get_logger(__name__)
+
+Handler = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+
+LONGEST_LINE = 1 << 20
+ANSWER_S = 30.0
+
+
+async def serve(path: Path, handlers: Mapping[str, Handler]) -> None:
+    """Answers until cancelled; the socket file is gone afterwards."""
+    path.unlink(missing_ok=True)
+    previous = os.umask(0o177)
+    try:
+        server = await asyncio.start_unix_server(
+            lambda reader, writer: _connection(reader, writer, handlers), path=path, limit=LONGEST_LINE
+        )
+    finally:
+        os.umask(previous)
+    try:
+        async with server:
+            await server.serve_forever()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def ask(path: Path, command: str, **arguments: Any) -> dict[str, Any]:
+    """Sends one command to the running bot and returns its answer.
+
+    Raises:
+        ControlUnavailable: no bot listens there.
+        BotError: the bot refused, with its sentence.
+    """
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_LINE)
+    except (FileNotFoundError, ConnectionRefusedError, PermissionError) as error:
+        raise ControlUnavailable from error
+    try:
+        writer.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
+        await writer.drain()
+        async with asyncio.timeout(ANSWER_S):
+            line = await reader.readline()
+    except (ConnectionResetError, TimeoutError) as error:
+        raise ControlUnavailable("The running bot does not answer on its control socket.") from error
+    finally:
+        writer.close()
+    answer: dict[str, Any] = json.loads(line or b'{"error": "The running bot ended."}')
+    if "error" in answer:
+        raise BotError(answer["error"])
+    return answer
+
+
+async def _connection(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Mapping[str, Handler]
+) -> None:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            answer = await _answer(await reader.readline(), handlers)
+            writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+            await writer.drain()
+    except (TimeoutError, ConnectionError):
+        _log.info("control.dropped")
+    finally:
+        writer.close()
+
+
+async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> Mapping[str, Any]:
+    try:
+        request = json.loads(line)
+        handler = handlers[request["command"]]
+    except (ValueError, KeyError, TypeError):
+        return {"error": f"Unknown command; known are {', '.join(sorted(handlers))}."}
+    try:
+        return await handler(request)
+    except BotError as error:
+        return {"error": str(error)}
+    except Exception:  # noqa: BLE001 - a task's edge: the caller gets a sentence, the log the traceback
+        _log.exception("control.failed", command=request["command"])
+        return {"error": "The bot failed at this command; its log says more."}

@@ -1,0 +1,105 @@
+"""Things that die are started again: the engine process, and each platform's client.
+
+```
+starting ──► up ──► ended ──(wait)──► starting        the wait doubles to a cap; a minute up resets it
+                └──► refused                          PlatformRefused: said once, not tried again
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
+
+import structlog
+
+from bot.errors import PlatformRefused
+
+__all__ = ["Child", "keep"]
+
+_log = structlog.get_logger(__name__)
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+STEADY_S = 60.0
+# Inside the ten seconds that the whole process has from SIGTERM to its end.
+STOP_S = 4.0
+
+
+async def keep(name: str, start: Callable[[], Awaitable[None]]) -> None:
+    """Runs ``start`` again whenever it returns or fails; gives up only on PlatformRefused."""
+    wait = FIRST_WAIT_S
+    while True:
+        began = monotonic()
+        try:
+            await start()
+            _log.warning("platform.ended", platform=name)
+        except PlatformRefused as error:
+            _log.error("platform.refused", platform=name, reason=str(error))
+            return
+        except Exception:  # noqa: BLE001 - a task's edge: one platform's failure must not stop the others
+            _log.exception("platform.failed", platform=name, again_in_s=wait)
+        wait = FIRST_WAIT_S if monotonic() - began > STEADY_S else wait
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, LONGEST_WAIT_S)
+
+
+class Child:
+    """A child process that is started again when it dies and ends with its supervisor."""
+
+    def __init__(self, name: str, arguments: Sequence[str], *, environment: Mapping[str, str]) -> None:
+        self._name = name
+        self._arguments = list(arguments)
+        self._environment = dict(environment)
+        self._process: asyncio.subprocess.Process | None = None
+        self.starts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        running = self._process is not None and self._process.returncode is None
+        return self._process.pid if running and self._process else None
+
+    async def run(self) -> None:
+        """Keeps the child running until cancelled, then ends it."""
+        wait = FIRST_WAIT_S
+        try:
+            while True:
+                began = monotonic()
+                code = await self._once()
+                wait = FIRST_WAIT_S if monotonic() - began > STEADY_S else wait
+                _log.error("child.ended", child=self._name, code=code, again_in_s=wait)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT_S)
+        finally:
+            await self._stop()
+
+    async def _once(self) -> int:
+        # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which ends it in order.
+        self._process = await asyncio.create_subprocess_exec(
+            *self._arguments,
+            env=self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.starts += 1
+        _log.info("child.started", child=self._name, pid=self._process.pid)
+        return await self._process.wait()
+
+    async def _stop(self) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
+        except TimeoutError:
+            _log.warning("child.killed", child=self._name)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
