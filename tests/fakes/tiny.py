@@ -144,7 +144,9 @@ def make_adapter(
         for name, value in weights.items()
     }
     save_file(drawn, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    write_manifest(folder, base_fingerprint=base_fingerprint(base), persona=persona, seed=seed)
+    write_manifest(
+        folder, base_fingerprint=base_fingerprint(base), details={"persona": persona, "seed": seed}
+    )
     return folder
 
 
