@@ -31,6 +31,7 @@ async def running(fake, core, *, token=TOKEN):
         await until(lambda: core.ports or task.done())
         if task.done():
             task.result()
+        await until(lambda: any(method.lower() == "getupdates" for method, _ in fake.calls))
         yield platform
     finally:
         task.cancel()
