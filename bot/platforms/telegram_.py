@@ -74,10 +74,12 @@ class Telegram:
         api_url: str | None = None,
     ) -> None:
         """``menu``: (command, description) per language code, "" for every other language."""
+        self._requests = (HTTPXRequest(connection_pool_size=32), HTTPXRequest())
         self._bot = Bot(
             token,
             base_url=f"{(api_url or OFFICIAL_API).rstrip('/')}/bot",
-            request=HTTPXRequest(connection_pool_size=32),
+            request=self._requests[0],
+            get_updates_request=self._requests[1],
         )
         self._core = core
         self._menu = menu
@@ -98,19 +100,21 @@ class Telegram:
         """
         try:
             await self._bot.initialize()
-        except InvalidToken as error:
-            raise PlatformRefused(
-                "Telegram refuses the token; set TELEGRAM_TOKEN to the one that @BotFather shows."
-            ) from error
-        try:
             for code, commands in self._menu.items():
                 await self._bot.set_my_commands(
                     [BotCommand(name, text) for name, text in commands], language_code=code or None
                 )
             self._core.attach(self)
             await self._poll(self._bot.bot)
+        except InvalidToken as error:
+            raise PlatformRefused(
+                "Telegram refuses the token; set TELEGRAM_TOKEN to the one that @BotFather shows."
+            ) from error
         finally:
             await self._bot.shutdown()
+            # A bot whose first call failed leaves its connections open.
+            for request in self._requests:
+                await request.shutdown()
 
     async def _poll(self, me: User) -> None:
         stored = await self._core.cursor("telegram", str(me.id))
