@@ -1,0 +1,35 @@
+"""What can go wrong with the store and its folder.
+
+DataError
+├── StoreLocked        another process owns the store
+├── StoreNewer         the store was written by a newer version of this program
+├── StoreUnavailable   a write could not be committed: whether it happened is unknown
+└── StoreBusy          too many writes wait
+"""
+
+from __future__ import annotations
+
+__all__ = ["DataError", "StoreBusy", "StoreLocked", "StoreNewer", "StoreUnavailable"]
+
+
+class DataError(Exception):
+    """Something is wrong with the stored data."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class StoreLocked(DataError):
+    """Another troupe process uses this store; stop it or set another TROUPE_HOME."""
+
+
+class StoreNewer(DataError):
+    """The store was written by a newer version of troupe; use that version."""
+
+
+class StoreUnavailable(DataError):
+    """The store cannot write at the moment; look at the free disk space."""
+
+
+class StoreBusy(DataError):
+    """Too many writes wait for the store."""
