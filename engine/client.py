@@ -190,7 +190,7 @@ class HttpEngine:
         return self._kind
 
     async def _takes_adapters(self, kind: Kind) -> bool:
-        """vLLM has the route only when it was started with run-time LoRA; it refuses an empty body."""
+        """Whether the route is there: vLLM has it only when it was started with run-time LoRA; it refuses an empty body."""
         if kind != "vllm":
             return False
         status, _ = await self._post("/v1/load_lora_adapter", {})
