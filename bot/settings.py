@@ -41,7 +41,6 @@ class Settings(BaseModel):
     web_port: int = Field(default=8080, ge=0, le=65535)
     default_persona: str = "harry_potter"
     discord_token: SecretStr | None = None
-    discord_api_url: str | None = None
     telegram_token: SecretStr | None = None
     telegram_api_url: str | None = None
     worker_secret: SecretStr | None = None

@@ -59,6 +59,8 @@ CAPABILITIES = Capabilities(
     max_units=4096, unit="utf16", can_edit=True, min_edit_interval_s=3.0, direct_edit_interval_s=0.6
 )
 LONGEST_ANSWER = 200
+# Telegram knows two-letter codes only, so Traditional Chinese shares one menu with Simplified.
+MENU_CODES = {"en": None, "zh-CN": "zh"}
 UPDATES = ["message", "edited_message", "callback_query"]
 
 
@@ -73,7 +75,7 @@ class Telegram:
         menu: Mapping[str, Sequence[tuple[str, str]]],
         api_url: str | None = None,
     ) -> None:
-        """``menu``: (command, description) per language code, "" for every other language."""
+        """``menu``: (command, description) for "en", "zh-CN" and "zh-TW"."""
         self._requests = (HTTPXRequest(connection_pool_size=32), HTTPXRequest())
         self._bot = Bot(
             token,
@@ -100,10 +102,9 @@ class Telegram:
         """
         try:
             await self._bot.initialize()
-            for code, commands in self._menu.items():
-                await self._bot.set_my_commands(
-                    [BotCommand(name, text) for name, text in commands], language_code=code or None
-                )
+            for language, code in MENU_CODES.items():
+                commands = [BotCommand(name, text) for name, text in self._menu[language]]
+                await self._bot.set_my_commands(commands, language_code=code)
             self._core.attach(self)
             await self._poll(self._bot.bot)
         except InvalidToken as error:

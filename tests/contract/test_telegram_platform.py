@@ -12,15 +12,10 @@ from bot.platform import Button, Command, Incoming, Place, PortError, Press, Ret
 from bot.platforms.telegram_ import Telegram
 from tests.fakes.core import RecordingCore
 from tests.fakes.telegram import TOKEN, FakeTelegram, Refusal
+from tests.waiting import until
 
-MENU = {"": [("help", "what I can do")], "zh": [("help", "我能做什么")]}
+MENU = {"en": [("help", "what I can do")], "zh-CN": [("help", "我能做什么")]}
 HERE = Place("telegram", "7")
-
-
-async def until(condition, *, seconds=10.0):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
