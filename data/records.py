@@ -1,0 +1,283 @@
+"""The rows of the store as values; JSON stays text where only the reader knows its shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "Adapter",
+    "Alias",
+    "AliasName",
+    "Answer",
+    "Audit",
+    "Ballot",
+    "Consent",
+    "Conversation",
+    "InboxItem",
+    "InboxKind",
+    "InboxState",
+    "NewReply",
+    "NewRun",
+    "OutboxItem",
+    "OutboxState",
+    "Reply",
+    "ReplyState",
+    "Result",
+    "Run",
+    "Said",
+    "Scope",
+    "Utterance",
+    "Vote",
+    "VoteChange",
+    "VoteKind",
+    "VoteOfRater",
+]
+
+InboxKind = Literal["message", "command", "press"]
+InboxState = Literal["pending", "handling", "done", "dead", "expired"]
+OutboxState = Literal["pending", "sending", "sent", "failed", "unknown"]
+ReplyState = Literal["generating", "complete", "failed"]
+VoteKind = Literal["thumb", "pair", "rewrite", "flag"]
+VoteChange = Literal["new", "changed", "same", "no_reply", "no_vote"]
+Consent = Literal["yes", "no", "vote", "unasked"]
+Answer = Literal["yes", "no", "vote"]
+Scope = Literal["thread", "channel", "guild", "user"]
+AliasName = Literal["champion", "challenger", "previous"]
+
+
+@dataclass(frozen=True, slots=True)
+class InboxItem:
+    """One event from a platform; (platform, chat, message_id) is there once."""
+
+    platform: str
+    chat: str
+    thread: str
+    message_id: str
+    user_hash: str
+    kind: InboxKind
+    payload: str
+    id: int = 0
+    state: InboxState = "pending"
+    attempts: int = 0
+    received_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    id: str
+    platform: str
+    chat: str
+    thread: str
+    persona: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewReply:
+    """Everything that is needed to say the same again."""
+
+    inbox_id: int
+    conversation_id: str
+    persona: str
+    platform: str
+    chat: str
+    lang: str
+    messages: str  # JSON: [{"role", "content"}]
+    lore: str  # JSON: the slugs of the lore shown
+    sampling: str  # JSON
+    seed: int
+    base: str | None = None
+    base_fingerprint: str | None = None
+    dtype: str | None = None
+    quantize: str | None = None
+    adapter: str | None = None
+    adapter_digest: str | None = None
+    arm: str | None = None
+    parent_reply_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    id: str
+    inbox_id: int
+    conversation_id: str
+    parent_reply_id: str | None
+    persona: str
+    platform: str
+    chat: str
+    state: ReplyState
+    lang: str
+    messages: str
+    lore: str
+    text: str | None
+    base: str | None
+    base_fingerprint: str | None
+    dtype: str | None
+    quantize: str | None
+    adapter: str | None
+    adapter_digest: str | None
+    arm: str | None
+    sampling: str
+    seed: int
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    first_text_s: float | None
+    seconds: float | None
+    guard: str | None
+    error: str | None
+    created_at: float
+    completed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a reply came out."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    first_text_s: float | None = None
+    seconds: float | None = None
+    guard: str | None = None  # JSON: what the output guard took out
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The person's side of an exchange."""
+
+    text: str
+    author_hash: str
+    author_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One message of the history; those with one reply_id belong together."""
+
+    reply_id: str
+    role: Literal["user", "assistant"]
+    author_hash: str | None
+    author_name: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """One message on its way out; ``slot`` is "reply" or the name of a sentence, ``part`` counts from 0."""
+
+    id: int
+    inbox_id: int
+    slot: str
+    part: int
+    state: OutboxState
+    nonce: str
+    platform_message_id: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A vote as it is cast."""
+
+    reply_id: str
+    rater_hash: str
+    kind: VoteKind
+    value: int
+    role: Literal["user", "trusted", "moderator"] = "user"
+    reason: str | None = None
+    other_reply_id: str | None = None
+    text: str | None = None
+    source: str = "button"
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    id: int
+    reply_id: str
+    rater_hash: str
+    role: str
+    kind: VoteKind
+    value: int
+    reason: str | None
+    other_reply_id: str | None
+    text: str | None
+    consent: Consent
+    source: str
+    created_at: float
+    closed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class VoteOfRater:
+    """What came of a ballot; ``ask_consent`` is true once in a person's life."""
+
+    change: VoteChange
+    ask_consent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A version that never changes; ``path`` is the folder with its manifest."""
+
+    digest: str
+    persona: str
+    version: str
+    base_fingerprint: str
+    path: str
+    parent: str | None = None
+    run_id: str | None = None
+    snapshot_digest: str | None = None
+    config_digest: str | None = None
+    report: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """What champion, challenger or previous means for a persona on a base."""
+
+    alias: AliasName
+    digest: str
+    persona: str
+    version: str
+    base_fingerprint: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    persona: str
+    base_fingerprint: str
+    kind: Literal["corpus", "incremental", "rebuild"]
+    seed: int
+    state: str = "snapshotted"
+    owner: str | None = None
+    config_digest: str | None = None
+    reference_version: str | None = None
+    snapshot_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: str
+    persona: str
+    base_fingerprint: str
+    kind: str
+    state: str
+    attempt: int
+    seed: int
+    snapshot_digest: str | None
+    report: str | None
+    error: str | None
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    actor: str
+    act: str
+    subject: str
+    detail: str
+    created_at: float
