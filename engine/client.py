@@ -100,9 +100,9 @@ class HttpEngine:
                     if event is None:
                         break
                     usage = event.get("usage") or usage
-                    text, ended = _choice(event)
+                    text, ended, moved = _choice(event)
                     reason = ended or reason
-                    if text or ended:
+                    if moved:
                         deadline = _now() + self._between_tokens_s
                     if visible := think.push(text):
                         yield Delta(visible)
@@ -190,7 +190,7 @@ class HttpEngine:
         return self._kind
 
     async def _takes_adapters(self, kind: Kind) -> bool:
-        """Whether the route is there: vLLM has it only when it was started with run-time LoRA; it refuses an empty body."""
+        """Asks with an empty body: 400 where vLLM was started with run-time LoRA, 404 where not."""
         if kind != "vllm":
             return False
         status, _ = await self._post("/v1/load_lora_adapter", {})
@@ -304,20 +304,22 @@ async def _events(response: httpx.Response) -> AsyncGenerator[Json, None]:
         raise EngineUnavailable("The engine went away in mid-reply.") from error
 
 
-def _choice(event: Json) -> tuple[str, FinishReason | None]:
+def _choice(event: Json) -> tuple[str, FinishReason | None, bool]:
+    """Text, reason and whether a token came: the first delta only names the role."""
     if "error" in event:
         raise EngineUnavailable(_message(json.dumps(event)))
     choices = event.get("choices")
     if not choices:
-        return "", None
+        return "", None, False
     try:
-        text, reason = choices[0]["delta"].get("content") or "", choices[0].get("finish_reason")
+        delta, reason = choices[0]["delta"], choices[0].get("finish_reason")
+        text = delta.get("content") or ""
     except (KeyError, TypeError, AttributeError) as error:
         raise EngineUnavailable("The engine's answer is not one of a chat.") from error
     if reason is None:
-        return text, None
+        return text, None, bool(text) or "role" not in delta
     known = cast("FinishReason", reason) if reason in get_args(FinishReason) else None
-    return text, known or OTHER_REASONS.get(reason, "stop")
+    return text, known or OTHER_REASONS.get(reason, "stop"), True
 
 
 @asynccontextmanager

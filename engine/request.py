@@ -1,0 +1,76 @@
+"""One request on its way through the engine.
+
+```
+waiting ──► running ──► finished(stop | length | repetition | cancelled | error)
+   └───────────────────────►┘   cancelled, or the engine stops
+```
+The event loop makes requests and reads their deltas; the model's thread moves them on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Literal
+
+from engine.errors import EngineError
+from engine.protocol import Delta, FinishReason, Sampling
+
+__all__ = ["Request", "State"]
+
+State = Literal["waiting", "running", "finished"]
+
+MOVES: dict[State, frozenset[State]] = {
+    "waiting": frozenset({"running", "finished"}),
+    "running": frozenset({"finished"}),
+    "finished": frozenset(),
+}
+
+
+@dataclass(slots=True)
+class Request:
+    """Prompt, sampling and the way back; ``emit`` may be called from any thread.
+
+    ``sampling.seed`` is always a number here, so that every reply can be repeated.
+    """
+
+    id: str
+    model: str
+    prompt: tuple[int, ...]
+    sampling: Sampling
+    emit: Callable[[Delta | EngineError], None]
+    thinking: bool = False
+    state: State = "waiting"
+    arrived: float = field(default_factory=monotonic)
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Asks the model's thread to stop within a step; harmless at any time and twice."""
+        self._cancelled.set()
+
+    def move(self, state: State) -> None:
+        if state not in MOVES[self.state]:
+            raise ValueError(f"A {self.state} request cannot become {state}.")
+        self.state = state
+
+    def finish(self, reason: FinishReason, *, text: str = "", completion_tokens: int = 0) -> None:
+        self.move("finished")
+        self.emit(
+            Delta(
+                text,
+                finish_reason=reason,
+                prompt_tokens=len(self.prompt),
+                completion_tokens=completion_tokens,
+            )
+        )
+
+    def fail(self, error: EngineError) -> None:
+        """Ends the request with an error in place of a reason."""
+        self.move("finished")
+        self.emit(error)
