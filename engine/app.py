@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -131,15 +132,20 @@ def _quiet_libraries(config: EngineConfig) -> None:
             os.environ[variable] = "1"
     # Its line about kernels-community is harmless, and the remedy it names would download binaries.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    # peft 0.21 asks transformers 5.23 in the old way.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
 
 
 async def _serve(config: EngineConfig, listening: socket.socket, *, home: Path, parent: int | None) -> int:
     """Loads, listens, and ends on a signal, with its parent, or with the model's thread."""
     # Here and not above: --help and a wrong flag need not wait for torch.
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415
+
     from engine.core import Core  # noqa: PLC0415
     from engine.metrics import Metrics  # noqa: PLC0415
     from engine.server import listen, make_app  # noqa: PLC0415
 
+    transformers_logging.disable_progress_bar()
     metrics = Metrics()
     core = Core(config, metrics)
     stop = asyncio.Event()
