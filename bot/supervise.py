@@ -57,6 +57,7 @@ class Child:
         self._environment = dict(environment)
         self._process: asyncio.subprocess.Process | None = None
         self.starts = 0
+        self.failures = 0
 
     @property
     def pid(self) -> int | None:
@@ -71,6 +72,7 @@ class Child:
             while True:
                 began = monotonic()
                 code = await self._once()
+                self.failures += 1
                 wait = FIRST_WAIT_S if monotonic() - began > STEADY_S else wait
                 _log.error("child.ended", child=self._name, code=code, again_in_s=wait)
                 await asyncio.sleep(wait)
