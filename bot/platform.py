@@ -93,6 +93,7 @@ class Press:
     text: str = ""  # a reason in the person's own words, where the platform has a field for it
     is_direct: bool = False
     lang_hint: str | None = None
+    is_bot: bool = False
 
 
 Event = Incoming | Command | Press
@@ -122,6 +123,7 @@ class Capabilities:
     can_edit: bool
     min_edit_interval_s: float
     direct_edit_interval_s: float | None = None  # in private chats, where it differs
+    deduplicates: bool = False  # a second send with the same nonce answers with the first message
 
 
 @dataclass(frozen=True, slots=True)

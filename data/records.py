@@ -176,6 +176,7 @@ class OutboxItem:
     nonce: str
     platform_message_id: str | None
     text: str
+    updated_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,7 @@ class SqliteStore:
             reply_id=reply_id,
             nonce=nonce,
         )
-        return OutboxItem(int((row or {})["id"]), inbox_id, slot, part, "sending", nonce, None, text)
+        return OutboxItem(**(row or {}))
 
     async def mark_outbox(
         self, outbox_id: int, state: OutboxState, *, text: str, platform_message_id: str | None = None

@@ -40,7 +40,9 @@ __all__ = ["Discord", "incoming_of"]
 _log = structlog.get_logger(__name__)
 
 # Edits share about five per five seconds and channel with sends.
-CAPABILITIES = Capabilities(max_units=2000, unit="character", can_edit=True, min_edit_interval_s=1.2)
+CAPABILITIES = Capabilities(
+    max_units=2000, unit="character", can_edit=True, min_edit_interval_s=1.2, deduplicates=True
+)
 # Longer waits come back to the writer, which gives up previews but never the final text.
 LONGEST_RATE_LIMIT_S = 30.0
 LANGUAGES = {

@@ -39,7 +39,7 @@ INSERT INTO outbox (
   inbox_id, slot, part, reply_id, platform, chat, thread, state, nonce, text, created_at, updated_at)
 VALUES (
   :inbox_id, :slot, :part, :reply_id, :platform, :chat, :thread, 'sending', :nonce, :text, :now, :now)
-RETURNING id;
+RETURNING id, inbox_id, slot, part, state, nonce, platform_message_id, text, updated_at;
 
 -- name: mark_outbox
 UPDATE outbox SET state = :state, text = :text, updated_at = :now,
@@ -47,7 +47,7 @@ UPDATE outbox SET state = :state, text = :text, updated_at = :now,
 WHERE id = :id;
 
 -- name: outbox_of_inbox_item
-SELECT id, inbox_id, slot, part, state, nonce, platform_message_id, text FROM outbox
+SELECT id, inbox_id, slot, part, state, nonce, platform_message_id, text, updated_at FROM outbox
 WHERE inbox_id = :inbox_id AND slot = :slot ORDER BY part;
 
 -- name: outbox_states
