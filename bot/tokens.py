@@ -34,9 +34,9 @@ class Tokens:
             return
         self._path = info.tokenizer
         self._cache.clear()
-        local = info.tokenizer is not None and Path(info.tokenizer).is_file()
-        self._tokenizer = Tokenizer.from_file(info.tokenizer) if local else None
-        if self._tokenizer is not None:
+        self._tokenizer = None
+        if info.tokenizer is not None and Path(info.tokenizer).is_file():
+            self._tokenizer = Tokenizer.from_file(info.tokenizer)
             # What people type never becomes a control token, and so is never counted as one.
             self._tokenizer.encode_special_tokens = True
 
