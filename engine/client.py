@@ -79,6 +79,7 @@ class HttpEngine:
         )
         self._kind: Kind | None = None
         self._base_name = BASE_MODEL
+        self._about: Json = {}
 
     async def generate(
         self, model: str, messages: Sequence[Message], sampling: Sampling, *, request_id: str
@@ -144,9 +145,7 @@ class HttpEngine:
     async def info(self) -> EngineInfo:
         self._kind = None
         kind = await self._known()
-        status, text = await self._get("/health")
-        self._raise_for(status, text, {})
-        about = _json(text) if kind == "ours" else {}
+        about = self._about if kind == "ours" else {}
         context = about.get("context")
         if kind != "ours":
             context = next((card.max_model_len for card in await self.models() if card.parent is None), None)
@@ -179,7 +178,7 @@ class HttpEngine:
             status, text = await self._get("/health")
             if status in HTTP_BUSY:
                 raise EngineUnavailable(f"The engine at {self.url} is not ready.")
-            about = _loaded(text)
+            about = self._about = _loaded(text)
             cards = await self._cards()
             base = next((row for row in cards if not row.get("parent")), {})
             self._base_name = base.get("id") or BASE_MODEL
