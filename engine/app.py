@@ -1,7 +1,8 @@
 """The engine process: flags in, one model served, until it is told to stop.
 
 ``python -m engine --base starter --port 8081``. Flags win over ``TROUPE_BASE``, ``TROUPE_DTYPE``,
-``TROUPE_QUANTIZE`` and ``TROUPE_THREADS``. It takes no tokens of any platform and opens no database.
+``TROUPE_QUANTIZE``, ``TROUPE_THREADS`` and ``TROUPE_ADAPTERS_ROOT``. It takes no tokens of any platform
+and opens no database.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from data.home import Home, write_atomically
 from engine.config import STARTER, EngineConfig, engine_config
 from engine.errors import EngineError
 
@@ -33,6 +35,8 @@ _log = logging.getLogger("engine")
 DEFAULT_PORT = 8081
 DEFAULT_HOME = "var"
 PARENT_CHECK_S = 0.5
+# Where a process on this machine reaches one that listens everywhere.
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - read, not bound
 REPOSITORY = Path(__file__).resolve().parent.parent
 SETTINGS = (
     "base",
@@ -54,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the engine and exits: 0 after a stop, 1 after one sentence on standard error, 2 on wrong use."""
     options = _parser(os.environ).parse_args(arguments)
     logging.basicConfig(level=options.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    home = Path(os.environ.get("TROUPE_HOME") or DEFAULT_HOME)
+    home = Home(Path(os.environ.get("TROUPE_HOME") or DEFAULT_HOME))
     try:
         config = _config(options, home)
         listening = _bind(options.host, options.port)
@@ -76,13 +80,15 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         epilog="Example: python -m engine --base Qwen/Qwen3-8B --quantize nf4",
     )
     parser.add_argument(
-        "--base", default=environment.get("TROUPE_BASE"), help="starter, a folder or a hub id"
+        "--base", default=environment.get("TROUPE_BASE") or None, help="starter, a folder or a hub id"
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes any free one")
-    parser.add_argument("--dtype", default=environment.get("TROUPE_DTYPE"), help="auto, float32 or bfloat16")
     parser.add_argument(
-        "--quantize", default=environment.get("TROUPE_QUANTIZE"), help="auto, nf4, int8 or none"
+        "--dtype", default=environment.get("TROUPE_DTYPE") or None, help="auto, float32 or bfloat16"
+    )
+    parser.add_argument(
+        "--quantize", default=environment.get("TROUPE_QUANTIZE") or None, help="auto, nf4, int8 or none"
     )
     parser.add_argument("--threads", type=int, default=environment.get("TROUPE_THREADS") or None)
     parser.add_argument("--context", type=int, help="tokens of prompt and reply; at most what the base holds")
@@ -93,18 +99,19 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "--adapters-root",
         type=Path,
         action="append",
-        help="load adapters from below these only; default: the shipped ones, $TROUPE_HOME/adapters",
+        default=[Path(root)] if (root := environment.get("TROUPE_ADAPTERS_ROOT")) else None,
+        help="beside the shipped adapters, load from below these only; default: $TROUPE_HOME/adapters",
     )
     parser.add_argument("--parent-pid", type=int, help="end when this process is no longer the parent")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser
 
 
-def _config(options: argparse.Namespace, home: Path) -> EngineConfig:
+def _config(options: argparse.Namespace, home: Home) -> EngineConfig:
     values: dict[str, Any] = {name: getattr(options, name) for name in SETTINGS}
     starter = REPOSITORY / "data" / STARTER
-    roots = options.adapters_root or [starter / "adapters", home / "adapters"]
-    return engine_config({**values, "starter": starter, "adapters_roots": tuple(roots)})
+    roots = (starter / "adapters", *(options.adapters_root or [home.adapters]))
+    return engine_config({**values, "starter": starter, "adapters_roots": roots})
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -136,7 +143,7 @@ def _quiet_libraries(config: EngineConfig) -> None:
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
 
 
-async def _serve(config: EngineConfig, listening: socket.socket, *, home: Path, parent: int | None) -> int:
+async def _serve(config: EngineConfig, listening: socket.socket, *, home: Home, parent: int | None) -> int:
     """Loads, listens, and ends on a signal, with its parent, or with the model's thread."""
     # Here and not above: --help and a wrong flag need not wait for torch.
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415
@@ -161,12 +168,11 @@ async def _serve(config: EngineConfig, listening: socket.socket, *, home: Path, 
             group.create_task(_stop_with(core.died, stop))
             with _note(home, core, listening) as announce:
                 await listen(make_app(core, metrics), listening, stop=stop, end=core.stop, ready=announce)
-        failed = core.died.is_set() and not core.is_stopping
         stop.set()
         for task in (watching, loading, stopping):
             task.cancel()
         core.died.set()
-    return 1 if failed else 0
+    return 1 if core.has_failed else 0
 
 
 async def _watch_parent(parent: int | None, stop: asyncio.Event) -> None:
@@ -183,24 +189,22 @@ async def _stop_with(died: asyncio.Event, stop: asyncio.Event) -> None:
 
 
 @contextmanager
-def _note(home: Path, core: Core, listening: socket.socket) -> Iterator[Callable[[], None]]:
+def _note(home: Home, core: Core, listening: socket.socket) -> Iterator[Callable[[], None]]:
     """``engine.json`` tells other commands of this engine from when it listens until it ends."""
-    path = home / "engine.json"
+    path = home.engine_file
 
     def write() -> None:
         host, port = listening.getsockname()[:2]
         info = core.info()
         value = {
-            "url": f"http://{f'[{host}]' if ':' in host else host}:{port}",
+            "url": f"http://{WILDCARDS.get(host) or (f'[{host}]' if ':' in host else host)}:{port}",
             "pid": os.getpid(),
             "base_fingerprint": info.base_fingerprint,
             "tokenizer": info.tokenizer,
             "context": info.context,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = path.with_name(f".engine.json.{os.getpid()}")
-        staging.write_text(json.dumps(value), encoding="utf-8")
-        staging.replace(path)
+        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(value))
         _log.info("engine.listening url=%s", value["url"])
 
     try:

@@ -103,6 +103,7 @@ class Core:
         self._open: dict[int, Request] = {}
         self._typical_s = FIRST_GUESS_S
         self.is_stopping = False
+        self.has_failed = False
         self.died = asyncio.Event()
 
     @property
@@ -316,6 +317,7 @@ class Core:
                     self._plain.turn()
         except BaseException:  # noqa: BLE001 - a thread's edge: everybody who waits must hear of it
             _log.exception("engine.thread_failed")
+            self.has_failed = True
         self._back(self._ended)
 
     def _ended(self) -> None:

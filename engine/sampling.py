@@ -39,7 +39,11 @@ def choose(logits: Tensor, seen: Tensor, sampling: Sampling, *, step: int) -> in
     kept = _kept(ordered, sampling)
     cumulative = ordered[:kept].double().cumsum(-1)
     noise = uniform(sampling.seed or 0, step) * float(cumulative[-1])
-    place = int(torch.searchsorted(cumulative, torch.tensor(noise, device=cumulative.device), right=True))
+    place = int(
+        torch.searchsorted(
+            cumulative, torch.tensor(noise, dtype=torch.float64, device=cumulative.device), right=True
+        )
+    )
     return int(order[min(place, kept - 1)])
 
 

@@ -180,5 +180,5 @@ async def test_when_the_models_thread_dies_every_stream_hears_of_it(made, caplog
             [delta async for delta in deltas]
         async with httpx.AsyncClient() as http:
             assert (await http.get(f"{served.url}/health")).status_code == 503
-        assert served.core.died.is_set()
+        assert served.core.has_failed
         await client.close()
