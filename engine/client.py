@@ -8,19 +8,16 @@ would take a typed ``<|im_end|>`` for its own, so such strings are broken with U
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal
 
 import httpx
 
 from engine.errors import (
     AdapterRefused,
     EngineBusy,
-    EngineError,
     EngineTimeout,
     EngineUnavailable,
     ModelUnknown,
@@ -28,19 +25,21 @@ from engine.errors import (
 )
 from engine.protocol import BASE_MODEL, Delta, EngineInfo, FinishReason, Message, ModelCard, Sampling
 from engine.stream import ThinkFilter
+from engine.wire import (
+    Json,
+    choice,
+    events,
+    message_of,
+    parsed,
+    parsed_or_empty,
+    seconds_of,
+    without_control_tokens,
+)
 
-__all__ = ["HttpEngine", "without_control_tokens"]
+__all__ = ["HttpEngine"]
 
 Kind = Literal["ours", "vllm", "other"]
-Json = dict[str, Any]
 
-WORD_JOINER = "\u2060"
-# ChatML, Llama, DeepSeek (full-width bars), Gemma, Mistral, and the tags of models that think or call tools.
-CONTROL = re.compile(
-    r"<(?=[|｜])|<(?=/?(?:s|bos|eos|pad|unk|mask|think|tool_call|tool_response|start_of_turn|end_of_turn)>)"
-    r"|<(?=</?SYS>>)|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])"
-)
-OTHER_REASONS: Mapping[str, FinishReason] = {"abort": "cancelled", "content_filter": "error"}
 HTTP_NOT_FOUND, HTTP_BUSY = 404, (429, 503)
 
 
@@ -94,14 +93,14 @@ class HttpEngine:
             think = ThinkFilter()
             reason: FinishReason | None = None
             usage: Json = {}
-            async with aclosing(_events(response)) as events:
+            async with aclosing(events(response)) as arriving:
                 while True:
                     async with _deadline(deadline):
-                        event = await anext(events, None)
+                        event = await anext(arriving, None)
                     if event is None:
                         break
                     usage = event.get("usage") or usage
-                    text, ended, moved = _choice(event)
+                    text, ended, moved = choice(event)
                     reason = ended or reason
                     if moved:
                         deadline = _now() + self._between_tokens_s
@@ -121,7 +120,7 @@ class HttpEngine:
     async def load(self, name: str, path: Path) -> None:
         """Loads an adapter under its name; one that is loaded already is fine."""
         status, text = await self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path)})
-        message = _message(text)
+        message = message_of(text)
         if status < HTTP_NOT_FOUND and "already" in message:
             return
         if status >= 400:  # noqa: PLR2004 - HTTP's own border
@@ -136,7 +135,7 @@ class HttpEngine:
     async def models(self) -> tuple[ModelCard, ...]:
         status, text = await self._get("/v1/models")
         self._raise_for(status, text, {})
-        rows = _json(text).get("data") or []
+        rows = parsed(text).get("data") or []
         return tuple(
             ModelCard(row["id"], row.get("parent"), row.get("root") or row["id"], row.get("max_model_len"))
             for row in rows
@@ -167,7 +166,7 @@ class HttpEngine:
         if status in {HTTP_NOT_FOUND, 405}:
             return len(text.encode())
         self._raise_for(status, answer, {})
-        return int(_json(answer)["count"])
+        return int(parsed(answer)["count"])
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -178,7 +177,7 @@ class HttpEngine:
             status, text = await self._get("/health")
             if status in HTTP_BUSY:
                 raise EngineUnavailable(f"The engine at {self.url} is not ready.")
-            about = self._about = _loaded(text)
+            about = self._about = parsed_or_empty(text)
             cards = await self._cards()
             base = next((row for row in cards if not row.get("parent")), {})
             self._base_name = base.get("id") or BASE_MODEL
@@ -198,7 +197,7 @@ class HttpEngine:
     async def _cards(self) -> list[Json]:
         status, text = await self._get("/v1/models")
         self._raise_for(status, text, {})
-        rows = _json(text).get("data")
+        rows = parsed(text).get("data")
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
     def _body(
@@ -267,58 +266,15 @@ class HttpEngine:
     def _raise_for(self, status: int, text: str, headers: Mapping[str, str]) -> None:
         if status < 400:  # noqa: PLR2004 - HTTP's own border
             return
-        message = _message(text)
+        message = message_of(text)
         if status in HTTP_BUSY:
-            raise EngineBusy(message, retry_after_s=_seconds(headers.get("Retry-After")))
+            raise EngineBusy(message, retry_after_s=seconds_of(headers.get("Retry-After")))
         if status == HTTP_NOT_FOUND:
             raise ModelUnknown(message)
         if status in {400, 413, 422}:
             raise RequestInvalid(message)
         self._kind = None
         raise EngineUnavailable(f"The engine at {self.url} answered {status}: {message}")
-
-
-def without_control_tokens(text: str) -> str:
-    """Breaks what a chat template could take for its own with U+2060, which nobody sees."""
-    return CONTROL.sub(lambda found: found[0] + WORD_JOINER, text)
-
-
-async def _events(response: httpx.Response) -> AsyncGenerator[Json, None]:
-    """The data of each server-sent event up to ``[DONE]``.
-
-    Lines are split at newlines only: `aiter_lines` also splits at U+2028 and U+0085, which a reply may hold.
-    """
-    held = b""
-    try:
-        async for block in response.aiter_bytes():
-            *lines, held = (held + block).split(b"\n")
-            for line in lines:
-                name, _, value = line.rstrip(b"\r").partition(b":")
-                if name != b"data":
-                    continue
-                if value.strip() == b"[DONE]":
-                    return
-                yield _json(value.decode("utf-8", "replace"))
-    except httpx.HTTPError as error:
-        raise EngineUnavailable("The engine went away in mid-reply.") from error
-
-
-def _choice(event: Json) -> tuple[str, FinishReason | None, bool]:
-    """Text, reason and whether a token came: the first delta only names the role."""
-    if "error" in event:
-        raise EngineUnavailable(_message(json.dumps(event)))
-    choices = event.get("choices")
-    if not choices:
-        return "", None, False
-    try:
-        delta, reason = choices[0]["delta"], choices[0].get("finish_reason")
-        text = delta.get("content") or ""
-    except (KeyError, TypeError, AttributeError) as error:
-        raise EngineUnavailable("The engine's answer is not one of a chat.") from error
-    if reason is None:
-        return text, None, bool(text) or "role" not in delta
-    known = cast("FinishReason", reason) if reason in get_args(FinishReason) else None
-    return text, known or OTHER_REASONS.get(reason, "stop"), True
 
 
 @asynccontextmanager
@@ -332,35 +288,3 @@ async def _deadline(at: float) -> AsyncIterator[None]:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _json(text: str) -> Json:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise EngineUnavailable("The engine's answer is not JSON.") from error
-    if not isinstance(value, dict):
-        raise EngineUnavailable("The engine's answer is not a JSON object.")
-    return value
-
-
-def _loaded(text: str) -> Json:
-    try:
-        return _json(text)
-    except EngineError:
-        return {}
-
-
-def _message(text: str) -> str:
-    """The sentence in vLLM's or OpenAI's error envelope, else the text itself."""
-    value = _loaded(text)
-    error = value.get("error", value)
-    found = error.get("message") if isinstance(error, dict) else error
-    return str(found or value.get("detail") or text)[:500]
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        return max(0.0, float(text or ""))
-    except ValueError:
-        return 5.0

@@ -13,7 +13,7 @@ import logging
 import queue
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -34,10 +34,10 @@ from engine.metrics import Metrics
 from engine.plain import Plain
 from engine.prompt import Encoded, encode, encode_text
 from engine.protocol import BASE_MODEL, Delta, EngineInfo, FinishReason, Message, ModelCard, Sampling
-from engine.request import Request
+from engine.request import Reply, Request
 from engine.runner import Base, load_base
 
-__all__ = ["Core", "Reply"]
+__all__ = ["Core"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,41 +49,6 @@ STOP_S = 3.0
 # How soon to come back when nothing has finished yet to judge by.
 FIRST_GUESS_S = 2.0
 LONGEST_GUESS_S = 30.0
-
-
-class Reply:
-    """One reply in the making; iterate `deltas` once, `cancel` when nobody listens any more."""
-
-    def __init__(self, id_: str, *, prompt_tokens: int) -> None:
-        self.id = id_
-        self.prompt_tokens = prompt_tokens
-        self.has_begun = False
-        self.request: Request | None = None
-        self._arrived: asyncio.Queue[Delta | EngineError] = asyncio.Queue()
-
-    def put(self, item: Delta | EngineError) -> None:
-        self._arrived.put_nowait(item)
-
-    def cancel(self) -> None:
-        if self.request is not None:
-            self.request.cancel()
-
-    async def deltas(self) -> AsyncGenerator[Delta, None]:
-        """Ends after the delta with a finish reason; leaving early cancels.
-
-        Raises:
-            EngineError: the request failed.
-        """
-        try:
-            while True:
-                item = await self._arrived.get()
-                if isinstance(item, EngineError):
-                    raise item
-                yield item
-                if item.finish_reason is not None:
-                    return
-        finally:
-            self.cancel()
 
 
 class Core:

@@ -9,8 +9,9 @@ The event loop makes requests and reads their deltas; the model's thread moves t
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal
@@ -18,7 +19,7 @@ from typing import Literal
 from engine.errors import EngineError
 from engine.protocol import Delta, FinishReason, Sampling
 
-__all__ = ["Request", "State"]
+__all__ = ["Reply", "Request", "State"]
 
 State = Literal["waiting", "running", "finished"]
 
@@ -74,3 +75,38 @@ class Request:
         """Ends the request with an error in place of a reason."""
         self.move("finished")
         self.emit(error)
+
+
+class Reply:
+    """One reply in the making; iterate `deltas` once, `cancel` when nobody listens any more."""
+
+    def __init__(self, id_: str, *, prompt_tokens: int) -> None:
+        self.id = id_
+        self.prompt_tokens = prompt_tokens
+        self.has_begun = False
+        self.request: Request | None = None
+        self._arrived: asyncio.Queue[Delta | EngineError] = asyncio.Queue()
+
+    def put(self, item: Delta | EngineError) -> None:
+        self._arrived.put_nowait(item)
+
+    def cancel(self) -> None:
+        if self.request is not None:
+            self.request.cancel()
+
+    async def deltas(self) -> AsyncGenerator[Delta, None]:
+        """Ends after the delta with a finish reason; leaving early cancels.
+
+        Raises:
+            EngineError: the request failed.
+        """
+        try:
+            while True:
+                item = await self._arrived.get()
+                if isinstance(item, EngineError):
+                    raise item
+                yield item
+                if item.finish_reason is not None:
+                    return
+        finally:
+            self.cancel()

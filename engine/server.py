@@ -11,16 +11,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from engine.core import Core, Reply
+from engine.bodies import ChatBody, LoadBody, TokenizeBody, UnloadBody
+from engine.core import Core
 from engine.errors import (
     AdapterRefused,
     EngineBusy,
@@ -30,14 +30,14 @@ from engine.errors import (
     RequestInvalid,
 )
 from engine.metrics import Metrics
-from engine.protocol import BASE_MODEL, Delta, Message, Role, Sampling
+from engine.protocol import Delta
+from engine.request import Reply
 
 __all__ = ["listen", "make_app"]
 
 LARGEST_BODY_BYTES = 4 * 2**20
 # For streams that are still open at the end.
 GRACE_S = 1
-DEFAULTS = Sampling()
 OWNER = "troupe"
 KINDS: dict[type[EngineError], tuple[int, str]] = {
     ModelUnknown: (404, "NotFoundError"),
@@ -46,78 +46,6 @@ KINDS: dict[type[EngineError], tuple[int, str]] = {
     EngineBusy: (503, "ServiceUnavailableError"),
     EngineUnavailable: (503, "ServiceUnavailableError"),
 }
-
-
-class Part(BaseModel):
-    type: Literal["text"]
-    text: str
-
-
-class ChatMessage(BaseModel):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
-
-    def plain(self) -> Message:
-        role: Role = "system" if self.role == "developer" else self.role
-        if isinstance(self.content, str):
-            return Message(role, self.content)
-        return Message(role, "".join(part.text for part in self.content))
-
-
-class StreamOptions(BaseModel):
-    include_usage: bool = False
-
-
-Stop = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class ChatBody(BaseModel):
-    """OpenAI's chat request with vLLM's additions; what is not listed here is ignored, as they do."""
-
-    model: str
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    n: Literal[1] | None = 1
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=4)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    seed: int | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
-    request_id: Annotated[str, Field(max_length=200)] | None = None
-
-    def sampling(self) -> Sampling:
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        given = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": None if self.top_k is None else max(0, self.top_k),
-            "repetition_penalty": self.repetition_penalty,
-            "max_tokens": self.max_completion_tokens or self.max_tokens,
-        }
-        known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        return Sampling(seed=self.seed, stop=tuple(stop), **known)
-
-
-class LoadBody(BaseModel):
-    lora_name: str
-    lora_path: str
-
-
-class UnloadBody(BaseModel):
-    lora_name: str
-
-
-class TokenizeBody(BaseModel):
-    """Either a text or a chat; special tokens are never made of a text."""
-
-    model: str = BASE_MODEL
-    prompt: str | None = None
-    messages: list[ChatMessage] | None = None
-    add_generation_prompt: bool = True
 
 
 def make_app(core: Core, metrics: Metrics) -> FastAPI:

@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 from aiohttp import web
 
-from engine.client import HttpEngine, without_control_tokens
+from engine.client import HttpEngine
 from engine.errors import (
     AdapterRefused,
     EngineBusy,
@@ -20,6 +20,7 @@ from engine.errors import (
     RequestInvalid,
 )
 from engine.protocol import Message, Sampling
+from engine.wire import without_control_tokens
 from tests.fakes.engine import FakeEngine
 
 ASK = [Message("user", "abc")]
