@@ -94,9 +94,10 @@ def load_base(config: EngineConfig) -> Base:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         quantize = _quantize(config, shape, device)
         model = _model(folder, shape, quantize, quantise.dtype_for(config.dtype, device), device)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise BaseRefused(f"The base model in {folder} cannot be loaded: {reason}") from error
+    except BaseRefused:
+        raise
+    except Exception as error:  # whatever a foreign folder makes the libraries raise
+        raise BaseRefused(_sentence(folder, error)) from error
     return Base(
         name=config.base,
         folder=folder,
@@ -121,6 +122,13 @@ def _download(name: str) -> Path:
         raise BaseRefused(
             f"The base {name} is neither a folder nor could it be downloaded: {reason}"
         ) from error
+
+
+def _sentence(folder: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    if "trust_remote_code" in reason:
+        return f"The base in {folder} needs code of its own, which is never run here; choose another base."
+    return f"The base model in {folder} cannot be loaded: {reason[:300]}"
 
 
 def _quantize(config: EngineConfig, shape: PretrainedConfig, device: torch.device) -> Quantize:

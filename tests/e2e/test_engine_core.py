@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data.manifest import base_fingerprint, write_manifest
-from engine.errors import AdapterRefused, EngineBusy, ModelUnknown, RequestInvalid
+from engine.errors import AdapterRefused, BaseRefused, EngineBusy, ModelUnknown, RequestInvalid
 from engine.prompt import encode
 from engine.protocol import Message, Sampling
 from engine.stream import ReplyStream
@@ -309,6 +309,26 @@ async def test_thoughts_never_show(tmp_path, template):
             shown += text
     assert "<think>" not in shown
     assert bool(shown) == (template == tiny.THINKING)
+
+
+@pytest.mark.parametrize("damage", ["code", "cut", "pickle"])
+async def test_a_base_that_cannot_be_trusted_or_read_is_one_sentence(made, tmp_path, damage):
+    base = Path(shutil.copytree(made[0], tmp_path / "base"))
+    weights = base / "model.safetensors"
+    if damage == "code":
+        proof = tmp_path / "it ran"
+        (base / "evil.py").write_text(f"open({str(proof)!r}, 'w')")
+        auto_map = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
+        tiny.edit_json(base / "config.json", model_type="wizard", auto_map=auto_map)
+    elif damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:3000])
+    else:
+        weights.rename(base / "pytorch_model.bin")
+    word = {"code": "code of its own", "cut": "cannot be loaded", "pickle": "safetensors"}[damage]
+    with pytest.raises(BaseRefused, match=word):
+        async with core_for(base):
+            pass
+    assert not (tmp_path / "it ran").exists()
 
 
 async def test_a_request_that_fails_ends_alone(made, monkeypatch):

@@ -25,8 +25,8 @@ class Served:
 @asynccontextmanager
 async def core_for(base: Path, **settings: Any) -> AsyncIterator[Core]:
     core = Core(EngineConfig(base=str(base), **settings), Metrics())
-    await core.start()
     try:
+        await core.start()
         yield core
     finally:
         assert await core.stop()
