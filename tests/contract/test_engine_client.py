@@ -193,7 +193,7 @@ async def test_another_server_gets_openai_fields_and_unbroken_nobody():
 
     async def chat(request):
         bodies.append(await request.json())
-        return events(piece("Hi <thi"), piece("nk>hm</think> x"), piece("", "stop"))
+        return events(piece("Hi <th"), piece("ink>hm</think> x"), piece("", "stop"))
 
     async with other_server(chat) as client:
         info = await client.info()
