@@ -26,6 +26,7 @@ __all__ = [
     "Press",
     "RetryLater",
     "SendUnknown",
+    "Shown",
     "TextUnit",
     "VoteOutcome",
 ]
@@ -76,6 +77,7 @@ class Command:
     argument: str = ""
     is_direct: bool = False
     lang_hint: str | None = None
+    persona_hint: str | None = None  # the page's picked persona
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,17 @@ class VoteOutcome:
 
     text: str
     buttons: tuple[Button, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One message of a conversation, for a platform that has to show it again (the page after a reload)."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    message_id: str = ""  # the person's message, as the platform named it
+    reply_id: str | None = None
+    vote: Literal["u", "d"] | None = None  # the asking person's own thumb
 
 
 class PortError(Exception):
@@ -214,3 +227,7 @@ class Core(Protocol):
         ...
 
     async def cursor(self, platform: PlatformName, name: str) -> str | None: ...
+
+    async def history(self, place: Place, persona: str, user: str) -> tuple[Shown, ...]:
+        """The open conversation as people saw it, oldest first, then messages that still wait for a reply."""
+        ...

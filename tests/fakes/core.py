@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.platform import Command, Core, Cursor, Event, PlatformName, Port, Press, VoteOutcome
+from bot.platform import (
+    Command,
+    Core,
+    Cursor,
+    Event,
+    Place,
+    PlatformName,
+    Port,
+    Press,
+    Shown,
+    VoteOutcome,
+)
 
 
 class RecordingCore(Core):
@@ -16,6 +27,7 @@ class RecordingCore(Core):
         self.cursors: dict[tuple[str, str], str] = {}
         self.batches: list[int] = []
         self.outcome = VoteOutcome("ok")
+        self.shown: dict[tuple[Place, str], tuple[Shown, ...]] = {}
 
     def attach(self, port: Port) -> None:
         self.ports.append(port)
@@ -37,3 +49,6 @@ class RecordingCore(Core):
 
     async def cursor(self, platform: PlatformName, name: str) -> str | None:
         return self.cursors.get((platform, name))
+
+    async def history(self, place: Place, persona: str, user: str) -> tuple[Shown, ...]:
+        return self.shown.get((place, persona), ())
