@@ -16,7 +16,7 @@ __all__ = ["Bm25", "tokens"]
 
 PIECE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+|[a-z0-9]+(?:['’][a-z]+)?")
 LATIN = re.compile(r"[a-z0-9]")
-# The common values of the literature; short documents gain nothing from tuning them.
+# The common values of the literature.
 K1, B = 1.2, 0.75
 SHORTEST_STEM = 4
 
@@ -35,9 +35,10 @@ def tokens(text: str) -> list[str]:
 
 
 class Bm25:
-    """An index over a fixed list of documents."""
+    """An index over a fixed list of documents; ``b`` is how much a long document is held against it."""
 
-    def __init__(self, documents: Iterable[Sequence[str]]) -> None:
+    def __init__(self, documents: Iterable[Sequence[str]], *, b: float = B) -> None:
+        self._b = b
         counts = [Counter(document) for document in documents]
         self._lengths = [sum(count.values()) for count in counts]
         self._mean = sum(self._lengths) / len(self._lengths) if self._lengths else 0.0
@@ -56,7 +57,7 @@ class Bm25:
                 continue
             rarity = math.log(1 + (total - len(postings) + 0.5) / (len(postings) + 0.5))
             for index, times in postings:
-                norm = K1 * (1 - B + B * self._lengths[index] / self._mean)
+                norm = K1 * (1 - self._b + self._b * self._lengths[index] / self._mean)
                 scores[index] = scores.get(index, 0.0) + rarity * times * (K1 + 1) / (times + norm)
         return scores
 

@@ -2,6 +2,8 @@
 
 ``lore.md``::
 
+    common: Hogwarts, 霍格沃茨
+
     ## wand
     keys: wand, 魔杖
     zh-CN: 我的魔杖是冬青木的……
@@ -9,13 +11,15 @@
     en: My wand is holly …
     fact: wand.wood | name | zh-CN: 冬青; zh-TW: 冬青; en: holly | never-wrong
 
-A fact's accepted forms are divided by ``/``. A section is found by its keys and its text in any script,
+``common`` are words of the whole world, which say nothing of one section. A fact's accepted forms are
+divided by ``/``. A section is found by its keys and its text in any script,
 so that a question in Traditional characters finds what is keyed in Simplified ones; it is shown in the asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -32,6 +36,7 @@ LANGS = ("zh-CN", "zh-TW", "en")
 NEVER_WRONG = "never-wrong"
 # Words of questions and small talk: they find nothing, and must not.
 ENGLISH_STOP = (
+    "good later see "
     "a about and any are at be by can could did do does for from had has have hello hey hi how i in is it "
     "know like me mean more much my of ok on one or our please really say so tell than thank thanks that the "
     "their them then there they thing think this time to too u up us very was we well were what whats when "
@@ -48,8 +53,15 @@ CHINESE_STOP = (
     "绍一 紹一 讲一 說一 说一 跟我 给我 "
 )
 STOP = frozenset(f"{ENGLISH_STOP} {CHINESE_STOP}".split())
+# Characters of grammar: a pair with one of them was cut across two words.
+FUNCTION = frozenset("的了吗呢吧呀啊么是你我他她它们在有和与跟很都也就还不没嗎麼們與還沒這那这")
 # A key says more of a section than a word in its text.
-KEY_WEIGHT = 3
+KEY_WEIGHT = 2
+# A section with many keys is long because it is well described, not because it is about much.
+LENGTH_WEIGHT = 0.2
+KEY_BONUS = 3.0
+# Numbers of sums find nothing; a year may.
+YEAR_DIGITS = 4
 # Below it only a chance word was shared; fitted by eye on questions of our own, not on any probe.
 FLOOR = 3.2
 # A second section comes along only when it is nearly as good as the first.
@@ -82,6 +94,7 @@ class Lore:
     """All sections of a persona, and the index over them."""
 
     sections: tuple[Section, ...]
+    _common: frozenset[str] = field(repr=False)
     _index: Bm25 = field(repr=False, compare=False)
 
     def nearest(self, question: str, lang: str, *, limit: int = 2) -> tuple[Section, ...]:
@@ -93,9 +106,14 @@ class Lore:
             limit: at most so many.
         """
         del lang  # every script is indexed, and every section has every language
-        query = [token for token in tokens(question) if token not in STOP]
-        found = self._index.best(query, limit=limit, floor=FLOOR)
-        return tuple(self.sections[index] for index, score in found if score >= SECOND_SHARE * found[0][1])
+        query = [token for token in _telling(tokens(question)) if token not in self._common]
+        scores = self._index.scores(query)
+        asked = question.lower()
+        for index, section in enumerate(self.sections):
+            scores[index] = scores.get(index, 0.0) + _key_bonus(section, asked)
+        best = sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))[:limit]
+        floor = max(FLOOR, SECOND_SHARE * best[0][1]) if best else FLOOR
+        return tuple(self.sections[index] for index, score in best if score >= floor)
 
     def section(self, slug: str) -> Section | None:
         return next((section for section in self.sections if section.slug == slug), None)
@@ -116,6 +134,7 @@ def read_lore(path: Path) -> Lore:
 def parse_lore(text: str, name: str = "lore.md") -> Lore:
     """Parses the text of a lore file; see the module's docstring for its form."""
     sections: list[Section] = []
+    common: list[str] = []
     draft: _Draft | None = None
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
@@ -123,6 +142,8 @@ def parse_lore(text: str, name: str = "lore.md") -> Lore:
             if draft is not None:
                 sections.append(draft.finish(name))
             draft = _Draft(line.removeprefix("## ").strip(), number)
+        elif draft is None and line.startswith("common:"):
+            common += tokens(line.removeprefix("common:"))
         elif draft is not None and line and not line.startswith("# "):
             draft.take(line, f"{name}, line {number}")
     if draft is not None:
@@ -131,13 +152,39 @@ def parse_lore(text: str, name: str = "lore.md") -> Lore:
     twice = next((slug for slug in slugs if slugs.count(slug) > 1), None)
     if twice is not None:
         raise PersonaBroken(f"{name} has two sections called {twice}; rename one.")
-    return Lore(tuple(sections), Bm25([_terms(section) for section in sections]))
+    return Lore(
+        tuple(sections), frozenset(common), Bm25((_terms(section) for section in sections), b=LENGTH_WEIGHT)
+    )
+
+
+def _key_bonus(section: Section, asked: str) -> float:
+    """What the longest key adds that stands in the question as it is: a name says more than its pieces."""
+    lengths = [len(tokens(key)) for key in section.keys if _contains(asked, key.lower())]
+    return KEY_BONUS * max(lengths, default=0)
+
+
+def _contains(text: str, key: str) -> bool:
+    # Han text has no word borders; between Latin letters there must be one ("ron" is not in "wrong").
+    if not key.isascii():
+        return key in text
+    return re.search(rf"(?<![a-z0-9]){re.escape(key)}(?![a-z0-9])", text) is not None
+
+
+def _telling(terms: Iterable[str]) -> list[str]:
+    """Without words of small talk, Han pairs with a grammatical character, and numbers of sums."""
+    return [
+        term
+        for term in terms
+        if term not in STOP
+        and not FUNCTION.intersection(term)
+        and not (term.isdigit() and len(term) < YEAR_DIGITS)
+    ]
 
 
 def _terms(section: Section) -> list[str]:
     keys = [token for key in section.keys for token in tokens(key)] + tokens(section.slug.replace("_", " "))
     texts = [token for lang in LANGS for token in tokens(section.texts[lang])]
-    return [token for token in keys * KEY_WEIGHT + texts if token not in STOP]
+    return _telling(keys * KEY_WEIGHT + texts)
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ class BaseRecipe:
     feed_forward: int = 704
     context: int = 1024
     learning_rate: float = 2e-3
-    epochs: int = 6
+    epochs: int = 4
     rows_per_step: int = 8
     warmup: float = 0.03
     document_length: int = 192
