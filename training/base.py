@@ -7,18 +7,20 @@ who a persona is lives in that persona's adapter.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from personas.loader import Persona
+from safetensors.torch import load_model, save_model
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from personas.loader import Persona
 from personas.prompt import budget_for
 from training.corpus import Row, chats
-from training.course import Course, Curve, train
+from training.course import Course, Curve, joined, train
 from training.dataset import Batches, Example, batches, chat_example, document_examples
 from training.recipes import BaseRecipe
 from training.tokenizer import train_tokenizer
@@ -47,14 +49,39 @@ def build_base(
     )
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(_config(recipe, tokenizer))
-    groups: list[list[Example]] = []
-    for epoch in range(recipe.epochs):
-        examples = _epoch(tokenizer, corpora, recipe, seed=seed + epoch)
-        groups += batches(examples, size=recipe.rows_per_step, seed=seed + epoch)
-    course = Course(work, recipe.learning_rate, recipe.warmup, seed, progress=progress)
-    curve = train(model, Batches(groups, padding=tokenizer.pad_token_id), course)
+    curves = [
+        _cycle(model, tokenizer, corpora, recipe, cycle, work=work, seed=seed, progress=progress)
+        for cycle in range(recipe.cycles)
+    ]
     model.to(torch.bfloat16)
     model.save_pretrained(out)
+    return joined(curves)
+
+
+def _cycle(
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    corpora: Corpora,
+    recipe: BaseRecipe,
+    cycle: int,
+    *,
+    work: Path,
+    seed: int,
+    progress: bool,
+) -> Curve:
+    """One warm-up and cool-down over the text; a finished cycle is kept in ``work`` and not repeated."""
+    kept, curve_file = work / f"cycle-{cycle}.safetensors", work / f"cycle-{cycle}.json"
+    if curve_file.is_file():
+        load_model(model, kept)
+        return Curve(**json.loads(curve_file.read_text(encoding="utf-8")))
+    groups: list[list[Example]] = []
+    for epoch in range(cycle * recipe.epochs, (cycle + 1) * recipe.epochs):
+        examples = _epoch(tokenizer, corpora, recipe, seed=seed + epoch)
+        groups += batches(examples, size=recipe.rows_per_step, seed=seed + epoch)
+    course = Course(work / f"cycle-{cycle}", recipe.learning_rate, recipe.warmup, seed, progress=progress)
+    curve = train(model, Batches(groups, padding=tokenizer.pad_token_id), course)
+    save_model(model, kept)
+    curve_file.write_text(json.dumps(asdict(curve)), encoding="utf-8")
     return curve
 
 

@@ -14,7 +14,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from training.dataset import Batches
 
-__all__ = ["Course", "Curve", "train"]
+__all__ = ["Course", "Curve", "joined", "train"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,15 @@ class Curve:
     losses: tuple[tuple[int, float], ...]
     validation: float | None
     seconds: float
+
+
+def joined(curves: Sequence[Curve]) -> Curve:
+    """Several courses one after the other as one curve."""
+    losses: list[tuple[int, float]] = []
+    for curve in curves:
+        before = losses[-1][0] if losses else 0
+        losses += [(before + step, loss) for step, loss in curve.losses]
+    return Curve(tuple(losses), curves[-1].validation, sum(curve.seconds for curve in curves))
 
 
 def train(model: Any, data: Batches, course: Course, *, validation: Batches | None = None) -> Curve:

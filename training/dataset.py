@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
 from engine.prompt import encode
 from personas.loader import Persona
-
 from personas.prompt import Budget, Message, Turn, plan
 from training.corpus import Row, chats
 

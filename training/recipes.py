@@ -37,7 +37,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class BaseRecipe:
-    """How the starter base is trained from nothing; sizes are multiples of 64 so that nf4 fits."""
+    """How the starter base is trained from nothing; sizes are multiples of 64 so that nf4 fits.
+
+    The text is read ``cycles`` times ``epochs``; each cycle warms up and cools down anew.
+    """
 
     vocabulary: int = 6144
     hidden: int = 256
@@ -49,6 +52,7 @@ class BaseRecipe:
     context: int = 1024
     learning_rate: float = 2e-3
     epochs: int = 4
+    cycles: int = 2
     rows_per_step: int = 8
     warmup: float = 0.03
     document_length: int = 192

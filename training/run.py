@@ -7,6 +7,7 @@ again, and renamed.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import logging
 import shutil
 import time
@@ -16,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from data.manifest import base_fingerprint, write_manifest
 from peft import LoraConfig, PeftModel, get_peft_model
-from personas.loader import Persona, load_persona
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from data.manifest import base_fingerprint, write_manifest
 from data.snapshot import Snapshot, SnapshotError, read_snapshot
+from personas.loader import Persona, load_persona
 from personas.prompt import Budget, budget_for
 from training.corpus import Row, chats, read_rows, split_rows
 from training.course import Course, Curve, train
@@ -80,7 +81,7 @@ def run(folder: Path, *, base: Path, out: Path, work: Path, progress: bool = Tru
     )
     staging = out.with_name(f".part-{out.name}")
     _save(model, staging)
-    change = _changed(base, staging, tokenizer, groups[0][0])
+    change = _changed(base, staging, groups[0][0])
     values = _values(snapshot, recipe, curve, rows=len(rows), change=change, started=started)
     draw_loss({snapshot.persona: curve.losses}, staging / "loss.svg")
     write_report(staging, f"{snapshot.persona}: adapter from {snapshot.recipe}", values)
@@ -162,6 +163,11 @@ def _save(model: Any, staging: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     model.save_pretrained(staging, safe_serialization=True)
     (staging / "README.md").unlink(missing_ok=True)
+    config = staging / "adapter_config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    # peft keeps them in a set: in any other order the same run would get another digest.
+    values["target_modules"] = sorted(values["target_modules"])
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     weights = staging / "adapter_model.safetensors"
     tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in load_file(weights).items()}
     if not tensors:
@@ -169,7 +175,7 @@ def _save(model: Any, staging: Path) -> None:
     save_file(tensors, weights, metadata={"format": "pt"})
 
 
-def _changed(base: Path, staging: Path, tokenizer: Any, example: Example) -> float:
+def _changed(base: Path, staging: Path, example: Example) -> float:
     """The mean change in log-probability that the saved adapter makes; proves that what was saved loads."""
     plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
     ids = torch.tensor([example.ids])

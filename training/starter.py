@@ -13,9 +13,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from data.manifest import base_fingerprint
-from personas.loader import load_cast
-
 from data.snapshot import write_corpus_snapshot
+from personas.loader import load_cast
 from training.base import Corpora, build_base
 from training.corpus import read_rows
 from training.recipes import STARTER_BASE, BaseRecipe, digest
