@@ -72,7 +72,7 @@ def _cycle(
     """One warm-up and cool-down over the text; a finished cycle is kept in ``work`` and not repeated."""
     kept, curve_file = work / f"cycle-{cycle}.safetensors", work / f"cycle-{cycle}.json"
     if curve_file.is_file():
-        load_model(model, kept)
+        load_model(model, str(kept))
         return Curve(**json.loads(curve_file.read_text(encoding="utf-8")))
     groups: list[list[Example]] = []
     for epoch in range(cycle * recipe.epochs, (cycle + 1) * recipe.epochs):
@@ -80,7 +80,7 @@ def _cycle(
         groups += batches(examples, size=recipe.rows_per_step, seed=seed + epoch)
     course = Course(work / f"cycle-{cycle}", recipe.learning_rate, recipe.warmup, seed, progress=progress)
     curve = train(model, Batches(groups, padding=tokenizer.pad_token_id), course)
-    save_model(model, kept)
+    save_model(model, str(kept))
     curve_file.write_text(json.dumps(asdict(curve)), encoding="utf-8")
     return curve
 
