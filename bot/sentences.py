@@ -178,7 +178,7 @@ MENU: Mapping[Lang, tuple[tuple[str, str], ...]] = {
 }
 
 
-def sentence(name: str, lang: Lang, **values: object) -> str:
+def sentence(name: str, lang: Lang, /, **values: object) -> str:
     return SENTENCES[name][lang].format(**values)
 
 
