@@ -330,6 +330,22 @@ class SqliteStore:
     ) -> bool:
         return await self._one("move_run", id=run_id, state=state, report=report, error=error) is not None
 
+    async def claim_run(self, owner: str, *, lease_s: float) -> Run | None:
+        until = self._clock.now() + lease_s
+        row = await self._one("claim_run", owner=owner, lease_until=until)
+        return None if row is None else Run(**row)
+
+    async def renew_run(self, run_id: str, owner: str, attempt: int, *, lease_s: float) -> bool:
+        until = self._clock.now() + lease_s
+        whose = {"id": run_id, "owner": owner, "attempt": attempt}
+        return await self._one("renew_run", **whose, lease_until=until) is not None
+
+    async def finish_run(
+        self, run_id: str, owner: str, attempt: int, state: str, *, report: str | None, error: str | None
+    ) -> bool:
+        whose = {"id": run_id, "owner": owner, "attempt": attempt}
+        return await self._one("finish_run", **whose, state=state, report=report, error=error) is not None
+
     async def runs(self) -> tuple[Run, ...]:
         return tuple(Run(**row) for row in await self._read.all("runs"))
 

@@ -172,6 +172,20 @@ class Store(Protocol):
         self, run_id: str, state: str, *, report: str | None = None, error: str | None = None
     ) -> bool: ...
 
+    async def claim_run(self, owner: str, *, lease_s: float) -> Run | None:
+        """The oldest run that waits, or whose worker let its lease run out (a new attempt then)."""
+        ...
+
+    async def renew_run(self, run_id: str, owner: str, attempt: int, *, lease_s: float) -> bool:
+        """Whether the run is still this worker's in this attempt."""
+        ...
+
+    async def finish_run(
+        self, run_id: str, owner: str, attempt: int, state: str, *, report: str | None, error: str | None
+    ) -> bool:
+        """Ends the run, unless another attempt has it by now."""
+        ...
+
     async def runs(self) -> tuple[Run, ...]: ...
 
     async def audit(self, actor: str, act: str, subject: str, detail: str = "") -> None: ...

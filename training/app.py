@@ -1,12 +1,21 @@
-"""The training process's composition root: `python -m training run | starter`."""
+"""The training process's composition root: `python -m training run | starter | worker`."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
+import logging
 import os
+import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.worker import Worker
 
 __all__ = ["main"]
 
@@ -17,6 +26,8 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     """Runs one command and returns its exit code: 0 fine, 1 failed, 2 wrong use."""
     options = _parser().parse_args(arguments)
     threads = options.threads or environment.get("TROUPE_THREADS")
+    if options.command == "worker":
+        return _worker(options, environment)
     _offline()
     # Imported late: `--help` must not wait for torch.
     import torch  # noqa: PLC0415
@@ -70,6 +81,44 @@ def _run(options: argparse.Namespace) -> None:
     )
 
 
+def _worker(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    from training.worker import Worker  # noqa: PLC0415 - the worker itself needs no torch
+
+    secret = environment.get("TROUPE_WORKER_SECRET", "")
+    file = environment.get("TROUPE_WORKER_SECRET_FILE")
+    try:
+        secret = Path(file).read_text(encoding="utf-8").strip() if file else secret
+    except OSError as error:
+        print(f"TROUPE_WORKER_SECRET_FILE names {file}, which cannot be read: {error}.", file=sys.stderr)  # noqa: T201
+        return 1
+    if not secret:
+        print("Set TROUPE_WORKER_SECRET, or …_FILE, to the bot's worker secret.", file=sys.stderr)  # noqa: T201
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    worker = Worker(
+        options.bot,
+        secret,
+        name=f"{socket.gethostname()}-{os.getpid()}",
+        shared=options.shared,
+        base=options.base,
+        threads=options.threads,
+    )
+    try:
+        asyncio.run(_until_told(worker))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _until_told(worker: Worker) -> None:
+    """Works until SIGTERM, then ends the trainer in order."""
+    task = asyncio.ensure_future(worker.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training",
@@ -91,4 +140,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, required=True, help="where the adapter folder appears")
     run.add_argument("--base", type=Path, default=ROOT / "data" / "starter")
     run.add_argument("--work", type=Path)
+    worker = commands.add_parser("worker", help="claim runs from a bot and train them here")
+    worker.add_argument("--bot", required=True, help="the bot's URL, for example http://bot:8080")
+    worker.add_argument(
+        "--shared", type=Path, default=Path("/var/lib/troupe"), help="the bot's home, mounted here"
+    )
+    worker.add_argument("--base", type=Path, default=ROOT / "data" / "starter")
     return parser

@@ -54,3 +54,21 @@ INSERT INTO audit (actor, act, subject, detail, created_at) VALUES (:actor, :act
 
 -- name: audits
 SELECT actor, act, subject, detail, created_at FROM audit ORDER BY id DESC LIMIT :most;
+
+-- name: claim_run
+UPDATE run SET
+  state = 'training', owner = :owner, lease_until = :lease_until, updated_at = :now,
+  attempt = CASE WHEN state = 'snapshotted' THEN attempt ELSE attempt + 1 END
+WHERE id = (
+  SELECT id FROM run
+  WHERE state = 'snapshotted' OR (state = 'training' AND lease_until < :now)
+  ORDER BY created_at LIMIT 1)
+RETURNING id, persona, base_fingerprint, kind, state, attempt, seed, snapshot_digest, report, error, created_at;
+
+-- name: renew_run
+UPDATE run SET lease_until = :lease_until, updated_at = :now
+WHERE id = :id AND owner = :owner AND attempt = :attempt AND state = 'training' RETURNING id;
+
+-- name: finish_run
+UPDATE run SET state = :state, report = :report, error = :error, lease_until = NULL, updated_at = :now
+WHERE id = :id AND owner = :owner AND attempt = :attempt AND state = 'training' RETURNING id;

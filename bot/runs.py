@@ -1,0 +1,220 @@
+"""Training runs: a snapshot out, an adapter in.
+
+The bot writes the snapshot and the run's row; whoever trains (a subprocess on this machine, a worker
+elsewhere) turns it into an adapter folder. What comes back is verified before it is registered. An adapter
+becomes champion by itself only where the persona had none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Header, HTTPException, Response
+from pydantic import BaseModel
+
+from bot.errors import BotError
+from data.home import Home
+from data.manifest import ManifestError, verify
+from data.records import Adapter, NewRun, Run
+from data.snapshot import write_corpus_snapshot
+from data.store import Store
+from personas.loader import Persona
+
+__all__ = ["Runs", "worker_routes"]
+
+_log = structlog.get_logger(__name__)
+
+LEASE_S = 60.0
+SEED = 7
+# An adapter trained from written dialogues; votes make others.
+SETS = ("general.jsonl", "lore_use.jsonl", "memory_use.jsonl")
+LONGEST_ERROR = 400
+
+
+class Runs:
+    """Starts, hands out and finishes runs for one base."""
+
+    def __init__(
+        self, store: Store, home: Home, *, sets: Path, base: str, base_folder: Path, fingerprint: str
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._sets = sets
+        self._base = base
+        self._base_folder = base_folder
+        self._fingerprint = fingerprint
+
+    async def start_corpus(self, persona: Persona, *, recipe: str) -> str:
+        """Writes the snapshot of a run from the written dialogues and its row; returns the run's id.
+
+        Raises:
+            BotError: another run of the persona is going on, or there is nothing to train on.
+        """
+        if not persona.examples:
+            raise BotError(f"{persona.slug} has no dialogues.jsonl to train on; write some dialogues first.")
+        name = f"{persona.slug}-{secrets.token_hex(4)}"
+        folder = self._home.snapshots / name
+        snapshot = await asyncio.to_thread(
+            write_corpus_snapshot,
+            folder,
+            persona_folder=persona.folder,
+            general=[path for set_ in SETS if (path := self._sets / set_).is_file()],
+            base=self._base,
+            base_fingerprint=self._fingerprint,
+            recipe=recipe,
+            seed=SEED,
+        )
+        run_id = await self._store.add_run(
+            NewRun(persona.slug, self._fingerprint, "corpus", SEED, snapshot_digest=snapshot.digest)
+        )
+        if run_id is None:
+            raise BotError(f"A run of {persona.slug} is going on already; wait for it to end.")
+        # The folder is found by the run's id from now on.
+        folder.rename(self._home.snapshots / run_id)
+        return run_id
+
+    async def train_here(self, owner: str, *, threads: int | None = None) -> str | None:
+        """Claims the oldest waiting run and trains it in a subprocess; returns as `finish` does."""
+        run = await self._store.claim_run(owner, lease_s=LEASE_S)
+        if run is None:
+            return None
+        command = [sys.executable, "-m", "training"]
+        command += ["--threads", str(threads)] if threads is not None else []
+        command += ["run", "--snapshot", str(self._snapshot(run)), "--out", str(self._out(run))]
+        command += ["--base", str(self._base_folder)]
+        process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                renewing = tasks.create_task(self._keep(run, owner))
+                await process.wait()
+                renewing.cancel()
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
+        error = None if process.returncode == 0 else f"the trainer ended with {process.returncode}"
+        return await self.finish(run.id, owner, run.attempt, error=error)
+
+    async def claim(self, owner: str) -> Mapping[str, Any] | None:
+        """What a worker needs to train the next run; paths are relative to the shared folder."""
+        run = await self._store.claim_run(owner, lease_s=LEASE_S)
+        if run is None:
+            return None
+        root = self._home.root
+        return {
+            "id": run.id,
+            "attempt": run.attempt,
+            "snapshot": str(self._snapshot(run).relative_to(root)),
+            "out": str(self._out(run).relative_to(root)),
+            "lease_s": LEASE_S,
+        }
+
+    async def renew(self, run_id: str, owner: str, attempt: int) -> bool:
+        return await self._store.renew_run(run_id, owner, attempt, lease_s=LEASE_S)
+
+    async def finish(self, run_id: str, owner: str, attempt: int, *, error: str | None) -> str | None:
+        """Registers what a run made; returns the run's last state, None where another attempt has it."""
+        run = next((run for run in await self._store.runs() if run.id == run_id), None)
+        if run is None:
+            return None
+        adapter = None
+        if error is None:
+            try:
+                adapter = await asyncio.to_thread(self._verified, run)
+            except ManifestError as problem:
+                error = str(problem)
+        state = "failed" if adapter is None else "promoted"
+        report = None if adapter is None else adapter.report
+        text = None if error is None else error[:LONGEST_ERROR]
+        if not await self._store.finish_run(run_id, owner, attempt, state, report=report, error=text):
+            return None
+        if adapter is None:
+            _log.error("run.failed", run=run_id, persona=run.persona, reason=error)
+            return state
+        became = await self._store.add_adapter(adapter, champion_if_none=True)
+        _log.info("run.finished", run=run_id, persona=run.persona, version=adapter.version, champion=became)
+        return state
+
+    async def _keep(self, run: Run, owner: str) -> None:
+        while True:
+            await asyncio.sleep(LEASE_S / 3)
+            await self._store.renew_run(run.id, owner, run.attempt, lease_s=LEASE_S)
+
+    def _snapshot(self, run: Run) -> Path:
+        return self._home.snapshots / run.id
+
+    def _out(self, run: Run) -> Path:
+        return self._home.adapters / run.persona / run.id
+
+    def _verified(self, run: Run) -> Adapter:
+        folder = self._out(run)
+        manifest = verify(folder, base_fingerprint=run.base_fingerprint)
+        report = folder / "report.json"
+        return Adapter(
+            digest=manifest.digest,
+            persona=run.persona,
+            version=run.id,
+            base_fingerprint=run.base_fingerprint,
+            path=str(folder),
+            run_id=run.id,
+            snapshot_digest=run.snapshot_digest,
+            config_digest=manifest.details.get("config"),
+            report=report.read_text(encoding="utf-8") if report.is_file() else None,
+        )
+
+
+Authorization = Annotated[str | None, Header()]
+
+
+class _Named(BaseModel):
+    owner: str
+
+
+class _Attempt(_Named):
+    id: str
+    attempt: int
+
+
+class _Result(_Attempt):
+    ok: bool
+    error: str | None = None
+
+
+def worker_routes(runs: Runs, secret: str) -> APIRouter:
+    """The routes of `python -m training worker`, for whoever knows the shared secret."""
+    router = APIRouter(prefix="/worker")
+
+    def check(authorization: str | None) -> None:
+        if not secrets.compare_digest(authorization or "", f"Bearer {secret}"):
+            raise HTTPException(401, "The worker's secret is wrong; set TROUPE_WORKER_SECRET on both sides.")
+
+    @router.post("/claim")
+    async def claim(body: _Named, authorization: Authorization = None) -> Any:
+        check(authorization)
+        found = await runs.claim(body.owner)
+        return Response(status_code=204) if found is None else found
+
+    @router.post("/renew")
+    async def renew(body: _Attempt, authorization: Authorization = None) -> Any:
+        check(authorization)
+        return _accepted(await runs.renew(body.id, body.owner, body.attempt))
+
+    @router.post("/finish")
+    async def finish(body: _Result, authorization: Authorization = None) -> Any:
+        check(authorization)
+        error = None if body.ok else body.error or "the worker did not say why"
+        return _accepted(await runs.finish(body.id, body.owner, body.attempt, error=error) is not None)
+
+    return router
+
+
+def _accepted(is_ours: bool) -> Mapping[str, Sequence[str]]:  # noqa: FBT001 - one fact
+    if not is_ours:
+        raise HTTPException(409, "This run is another attempt's by now.")
+    return {}
