@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ def _say(lang: Lang, name: str, /, **values: object) -> str:
     return words(name, lang, **values)
 
 
+@cache
 def _asset(name: str) -> str:
     """The address of a static file; it changes with the content, so browsers may keep the file."""
     digest = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()

@@ -37,6 +37,8 @@ KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 VOTE = re.compile(r"vote:(?P<reply>\w{1,40}):(?P<thumb>[ud])", re.ASCII)
 WHY = re.compile(rf"why:(?P<reply>\w{{1,40}}):(?:{'|'.join(REASONS)})", re.ASCII)
 CONSENT = re.compile(r"consent:(?:yes|no|vote)")
+# How soon a tab asks again after the connection broke.
+COME_BACK_MS = 1000
 A_DAY_S = 24 * 3600
 A_YEAR_S = 365 * A_DAY_S
 
@@ -68,13 +70,12 @@ class Site:
             openapi_url=None,
             max_body_size=LARGEST_BODY_BYTES,
         )
-        app.add_middleware(Shield, metrics=self._metrics)
+        app.add_middleware(Shield, metrics=self._metrics, too_large=self._too_large)
         app.add_exception_handler(Refusal, self._refused)
         app.add_exception_handler(HTTPException, self._refused)
         app.add_exception_handler(Exception, self._refused)
         app.mount("/static", _Static(directory=HERE / "static"))
-        page = app.get("/", response_class=HTMLResponse)
-        page(self.cast)
+        app.get("/", response_class=HTMLResponse)(self.cast)
         app.get("/chat/{slug}", response_class=HTMLResponse)(self.chat)
         app.get(
             "/chat/{slug}/events",
@@ -132,6 +133,7 @@ class Site:
         room.followers += 1
         try:
             with self._metrics.streams.track_inprogress():
+                yield ServerSentEvent(retry=COME_BACK_MS)
                 while not room.is_closed:
                     html = self._pages.news(visitor.lang, persona, room, mark)
                     mark = room.mark
@@ -170,7 +172,7 @@ class Site:
         is_new = room.ask(key, text)
         try:
             await self._core.receive([_incoming(visitor, persona, key, text)])
-        except BaseException:
+        except Exception:
             if is_new:
                 room.withdraw(key)
             raise
@@ -248,6 +250,11 @@ class Site:
         if bubble is None:
             return self._thanks(visitor, outcome.text)
         return HTMLResponse(self._pages.voted(visitor.lang, persona, bubble, outcome))
+
+    def _too_large(self, request: Request) -> Response:
+        lang = visitor_of(request).lang
+        text = sentence("too_long", lang, most=MOST_CHARACTERS)
+        return HTMLResponse(self._pages.notice(lang, text), status_code=413)
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         """One sentence: in the page where it asked by itself, else as a page."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.web.metrics import WebMetrics
@@ -28,9 +31,12 @@ HEADERS = {
 
 
 class Shield:
-    def __init__(self, app: ASGIApp, *, metrics: WebMetrics) -> None:
+    def __init__(
+        self, app: ASGIApp, *, metrics: WebMetrics, too_large: Callable[[Request], Response]
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._too_large = too_large
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +54,6 @@ class Shield:
 
         length = Headers(scope=scope).get("content-length", "0")
         if not length.isdigit() or int(length) > LARGEST_BODY_BYTES:
-            refusal = PlainTextResponse("The body is too large.", status_code=413)
-            await refusal(scope, receive, shielded)
+            await self._too_large(Request(scope))(scope, receive, shielded)
         else:
             await self._app(scope, receive, shielded)
