@@ -47,15 +47,19 @@ class Bm25:
             for term, times in count.items():
                 self._postings.setdefault(term, []).append((index, times))
 
+    def rarity(self, documents: int = 1) -> float:
+        """The inverse document frequency of a term that so many documents hold."""
+        total = len(self._lengths)
+        return math.log(1 + (total - documents + 0.5) / (documents + 0.5))
+
     def scores(self, query: Sequence[str]) -> dict[int, float]:
         """Score by document index, of the documents that share a term with the query."""
-        total = len(self._lengths)
         scores: dict[int, float] = {}
         for term in set(query):
             postings = self._postings.get(term, ())
             if not postings:
                 continue
-            rarity = math.log(1 + (total - len(postings) + 0.5) / (len(postings) + 0.5))
+            rarity = self.rarity(len(postings))
             for index, times in postings:
                 norm = K1 * (1 - self._b + self._b * self._lengths[index] / self._mean)
                 scores[index] = scores.get(index, 0.0) + rarity * times * (K1 + 1) / (times + norm)

@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,14 @@ TOP_KEYS = {
     "format", "licence", "sources", "aliases", "names", "description", "greeting", "openers", "prompt",
     "sampling",
 }  # fmt: skip
+# Kind, least and most of each sampling key: what an engine accepts.
+LIMITS: Mapping[str, tuple[type, float, float]] = {
+    "temperature": (float, 0, 2),
+    "top_p": (float, 0.01, 1),
+    "top_k": (int, 0, 1000),
+    "repetition_penalty": (float, 0.5, 2),
+    "max_tokens": (int, 1, 8192),
+}
 PROMPT_KEYS = {"identity", "voice", "boundaries"}
 
 
@@ -144,22 +152,18 @@ def load_persona(folder: Path, *, slug: str | None = None) -> Persona:
     _known(path, "", values, TOP_KEYS)
     if values.get("format") != FORMAT:
         raise PersonaBroken(f"{path}: format must be {FORMAT}; this program reads no other.")
-    openers = {lang: _texts(path, f"openers.{lang}", values.get("openers", {}).get(lang)) for lang in LANGS}
-    for lang, lines in openers.items():
-        if len(lines) != OPENERS:
-            raise PersonaBroken(f"{path}: openers.{lang} must be {OPENERS} lines, not {len(lines)}.")
     return Persona(
         slug=slug,
         names=_by_language(path, "names", values),
         description=_by_language(path, "description", values),
         greeting=_by_language(path, "greeting", values),
-        openers=openers,
+        openers=_openers(path, values),
         aliases=_texts(path, "aliases", values.get("aliases", [])),
         prompt_text=_prompt(path, values),
-        sampling=_sampling(path, values.get("sampling", {})),
+        sampling=_sampling(path, values),
         lore=read_lore(folder / "lore.md"),
         folder=folder,
-        licence=str(values.get("licence", "")),
+        licence=_line(path, "licence", values.get("licence", "")),
         sources=_texts(path, "sources", values.get("sources", [])),
     )
 
@@ -213,20 +217,55 @@ def _prompt(path: Path, values: Mapping[str, Any]) -> str:
 
 
 def _sampling(path: Path, values: Mapping[str, Any]) -> Voice:
-    _known(path, "sampling.", values, {entry.name for entry in fields(Voice)})
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-            raise PersonaBroken(f"{path}: sampling.{name} must be a number from 0 up, not {value!r}.")
-    return Voice(**values)
+    table = values.get("sampling", {})
+    if not isinstance(table, dict):
+        raise PersonaBroken(f"{path}: sampling must be a table; write [sampling] above its keys.")
+    _known(path, "sampling.", table, set(LIMITS))
+    for name, value in table.items():
+        kind, least, most = LIMITS[name]
+        number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+        if not number or not least <= value <= most:
+            what = "a whole number" if kind is int else "a number"
+            raise PersonaBroken(
+                f"{path}: sampling.{name} must be {what} from {least} to {most}, not {value!r}."
+            )
+    return Voice(**table)
+
+
+def _openers(path: Path, values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    table = _languages(path, "openers", values)
+    openers = {lang: _texts(path, f"openers.{lang}", table[lang]) for lang in LANGS}
+    for lang, lines in openers.items():
+        if len(lines) != OPENERS:
+            raise PersonaBroken(f"{path}: openers.{lang} must be {OPENERS} lines, not {len(lines)}.")
+    return openers
 
 
 def _by_language(path: Path, key: str, values: Mapping[str, Any]) -> dict[str, str]:
-    table = values.get(key)
-    texts = {lang: table.get(lang) if isinstance(table, dict) else None for lang in LANGS}
+    table = _languages(path, key, values)
+    texts = {lang: _line(path, f"{key}.{lang}", table[lang]) for lang in LANGS}
     for lang, text in texts.items():
-        if not isinstance(text, str) or not text.strip():
+        if not text:
+            raise PersonaBroken(f"{path}: {key}.{lang} is empty; write it in that language.")
+    return texts
+
+
+def _languages(path: Path, key: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of that name, which has every language and nothing else."""
+    table = values.get(key)
+    if not isinstance(table, dict):
+        raise PersonaBroken(f"{path}: the table [{key}] is missing; add it with {', '.join(LANGS)}.")
+    _known(path, f"{key}.", table, set(LANGS))
+    for lang in LANGS:
+        if lang not in table:
             raise PersonaBroken(f"{path}: {key}.{lang} is missing; write it in that language.")
-    return {lang: str(text) for lang, text in texts.items()}
+    return table
+
+
+def _line(path: Path, key: str, value: Any) -> str:
+    if not isinstance(value, str) or "\n" in value.strip():
+        raise PersonaBroken(f"{path}: {key} must be one line of text.")
+    return value.strip()
 
 
 def _texts(path: Path, key: str, value: Any) -> tuple[str, ...]:

@@ -19,12 +19,14 @@ so that a question in Traditional characters finds what is keyed in Simplified o
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
 from data.search import Bm25, tokens
+from data.stopwords import FUNCTION, NUMERALS, STOP
 from personas.errors import PersonaBroken
 
 __all__ = ["Fact", "FactKind", "Lore", "Section", "parse_lore", "read_lore"]
@@ -34,36 +36,18 @@ FactKind = Literal["year", "number", "name", "place"]
 KINDS = ("year", "number", "name", "place")
 LANGS = ("zh-CN", "zh-TW", "en")
 NEVER_WRONG = "never-wrong"
-# Words of questions and small talk: they find nothing, and must not.
-ENGLISH_STOP = (
-    "good later see "
-    "a about and any are at be by can could did do does for from had has have hello hey hi how i in is it "
-    "know like me mean more much my of ok on one or our please really say so tell than thank thanks that the "
-    "their them then there they thing think this time to too u up us very was we well were what whats when "
-    "where which who whos why will with would yeah yes you your im dont its id ll ve re s t d name called"
-)
-CHINESE_STOP = (
-    "什么 甚麼 什麼 是谁 是誰 你的 你是 我的 我是 我想 知道 "
-    "怎么 怎麼 为什 為什 告诉 告訴 诉我 訴我 一下 可以 请问 "
-    "請問 哪里 哪裡 多少 几个 幾個 一个 一個 有没 有沒 没有 "
-    "沒有 说说 說說 这个 這個 那个 那個 是不 不是 你好 谢谢 "
-    "謝謝 再见 再見 晚安 今天 现在 現在 觉得 覺得 喜欢 喜歡 "
-    "么样 麼樣 叫什 是什 了吗 了嗎 的吗 的嗎 你觉 你覺 你喜 "
-    "你知 你会 你會 会不 會不 能不 不能 讲讲 講講 介绍 介紹 "
-    "绍一 紹一 讲一 說一 说一 跟我 给我 "
-)
-STOP = frozenset(f"{ENGLISH_STOP} {CHINESE_STOP}".split())
-# Characters of grammar: a pair with one of them was cut across two words.
-FUNCTION = frozenset("的了吗呢吧呀啊么是你我他她它们在有和与跟很都也就还不没嗎麼們與還沒這那这")
+SLUG = r"[a-z][a-z0-9_]*"
+SMALL_NUMBER = re.compile(r"(?<![0-9])[0-9]{1,3}(?![0-9])")
 # A key says more of a section than a word in its text.
 KEY_WEIGHT = 2
 # A section with many keys is long because it is well described, not because it is about much.
 LENGTH_WEIGHT = 0.2
-KEY_BONUS = 3.0
+# In units of what the rarest word scores: a key of the question's own words passes the floor alone …
+KEY_BONUS = 1.1
 # Numbers of sums find nothing; a year may.
 YEAR_DIGITS = 4
-# Below it only a chance word was shared; fitted by eye on questions of our own, not on any probe.
-FLOOR = 3.2
+# … and one word shared with the running text does not. Set by questions of our own, not by any probe.
+FLOOR = 1.06
 # A second section comes along only when it is nearly as good as the first.
 SECOND_SHARE = 0.6
 
@@ -106,17 +90,31 @@ class Lore:
             limit: at most so many.
         """
         del lang  # every script is indexed, and every section has every language
+        if len(SMALL_NUMBER.findall(question)) > 1:
+            return ()  # a sum, whatever it counts
         query = [token for token in _telling(tokens(question)) if token not in self._common]
         scores = self._index.scores(query)
         asked = question.lower()
+        unit = self._index.rarity()
         for index, section in enumerate(self.sections):
-            scores[index] = scores.get(index, 0.0) + _key_bonus(section, asked)
+            scores[index] = scores.get(index, 0.0) + unit * self._key_bonus(section, asked)
         best = sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))[:limit]
-        floor = max(FLOOR, SECOND_SHARE * best[0][1]) if best else FLOOR
+        floor = max(FLOOR * unit, SECOND_SHARE * best[0][1]) if best else 0.0
         return tuple(self.sections[index] for index, score in best if score >= floor)
 
     def section(self, slug: str) -> Section | None:
         return next((section for section in self.sections if section.slug == slug), None)
+
+    def _key_bonus(self, section: Section, asked: str) -> float:
+        """What the longest key adds that stands in the question: a name says more than its pieces."""
+        lengths = [self._key_length(key) for key in section.keys if _contains(asked, key.lower())]
+        return KEY_BONUS * max(lengths, default=0)
+
+    def _key_length(self, key: str) -> int:
+        terms = tokens(key)
+        if self._common.issuperset(terms):
+            return 0  # the persona's own name, by which it is addressed
+        return max(1, len(_telling(terms)))
 
 
 def read_lore(path: Path) -> Lore:
@@ -127,6 +125,8 @@ def read_lore(path: Path) -> Lore:
     """
     try:
         return parse_lore(path.read_text(encoding="utf-8"), path.name)
+    except FileNotFoundError as error:
+        raise PersonaBroken(f"{path.parent} has no {path.name}; add it, if only an empty one.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise PersonaBroken(f"{path} cannot be read: {error}.") from error
 
@@ -141,26 +141,37 @@ def parse_lore(text: str, name: str = "lore.md") -> Lore:
         if line.startswith("## "):
             if draft is not None:
                 sections.append(draft.finish(name))
-            draft = _Draft(line.removeprefix("## ").strip(), number)
+            draft = _Draft(_slug(line.removeprefix("## ").strip(), f"{name}, line {number}"), number)
         elif draft is None and line.startswith("common:"):
             common += tokens(line.removeprefix("common:"))
-        elif draft is not None and line and not line.startswith("# "):
+        elif not line or line.startswith("# "):
+            continue
+        elif draft is None:
+            raise PersonaBroken(
+                f"{name}, line {number}: {line!r} is in no section; begin one with '## slug'."
+            )
+        else:
             draft.take(line, f"{name}, line {number}")
     if draft is not None:
         sections.append(draft.finish(name))
-    slugs = [section.slug for section in sections]
-    twice = next((slug for slug in slugs if slugs.count(slug) > 1), None)
+    _unique(name, "sections", [section.slug for section in sections])
+    _unique(name, "facts", [fact.id for section in sections for fact in section.facts])
+    index = Bm25((_terms(section) for section in sections), b=LENGTH_WEIGHT)
+    return Lore(tuple(sections), frozenset(common), index)
+
+
+def _slug(text: str, where: str) -> str:
+    if not re.fullmatch(SLUG, text):
+        raise PersonaBroken(
+            f"{where}: {text!r} cannot name a section; use lower-case letters, digits and _, a letter first."
+        )
+    return text
+
+
+def _unique(name: str, what: str, names: Sequence[str]) -> None:
+    twice = next((one for one, times in Counter(names).items() if times > 1), None)
     if twice is not None:
-        raise PersonaBroken(f"{name} has two sections called {twice}; rename one.")
-    return Lore(
-        tuple(sections), frozenset(common), Bm25((_terms(section) for section in sections), b=LENGTH_WEIGHT)
-    )
-
-
-def _key_bonus(section: Section, asked: str) -> float:
-    """What the longest key adds that stands in the question as it is: a name says more than its pieces."""
-    lengths = [len(tokens(key)) for key in section.keys if _contains(asked, key.lower())]
-    return KEY_BONUS * max(lengths, default=0)
+        raise PersonaBroken(f"{name} has two {what} called {twice}; rename one.")
 
 
 def _contains(text: str, key: str) -> bool:
@@ -177,6 +188,7 @@ def _telling(terms: Iterable[str]) -> list[str]:
         for term in terms
         if term not in STOP
         and not FUNCTION.intersection(term)
+        and not NUMERALS.issuperset(term)
         and not (term.isdigit() and len(term) < YEAR_DIGITS)
     ]
 
@@ -199,6 +211,8 @@ class _Draft:
         head, colon, rest = line.partition(":")
         if not colon or not rest.strip():
             raise PersonaBroken(f"{where}: {line!r} is not 'keys:', a language or 'fact:'; correct the line.")
+        if (head == "keys" and self.keys) or head in self.texts:
+            raise PersonaBroken(f"{where}: section {self.slug} has a second {head!r} line; join the two.")
         if head == "keys":
             self.keys = tuple(key.strip() for key in rest.split(",") if key.strip())
         elif head in LANGS:
