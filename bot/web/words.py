@@ -47,7 +47,7 @@ WORDS: Mapping[str, Mapping[Lang, str]] = {
         "zh-TW": "按 Enter 傳送，Shift + Enter 換行",
     },
     "toy": {
-        "en": "{name} is a language model and makes things up.",
+        "en": "{name} is played by a language model, which makes things up.",
         "zh-CN": "{name}由语言模型扮演，说的话未必属实。",
         "zh-TW": "{name}由語言模型扮演，說的話未必屬實。",
     },
