@@ -68,7 +68,7 @@ def train(model: Any, data: Batches, course: Course, *, validation: Batches | No
         bf16=True,
         use_cpu=not cuda,
         seed=course.seed,
-        logging_steps=course.log_every,
+        logging_steps=max(1, min(course.log_every, len(data) // 8)),
         save_steps=course.save_every,
         save_total_limit=1,
         report_to=[],

@@ -65,7 +65,9 @@ def run(folder: Path, *, base: Path, out: Path, work: Path, progress: bool = Tru
     model = _model(base, recipe, seed=snapshot.seed)
     context = int(getattr(model.config, "max_position_embeddings", 1024))
     rows, held = split_rows(
-        read_rows(folder / "replay_persona.jsonl"), share=recipe.validation, seed=snapshot.seed
+        read_rows(folder / "replay_persona.jsonl")[: recipe.most_rows],
+        share=recipe.validation,
+        seed=snapshot.seed,
     )
     general = read_rows(folder / "replay_general.jsonl")
     budget = budget_for(context)

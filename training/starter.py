@@ -25,7 +25,8 @@ __all__ = ["build_starter"]
 
 _log = logging.getLogger(__name__)
 
-QUICK_STEPS_SHARE = 1
+# A quick build reads every so many-th row.
+QUICK_STRIDE = 16
 # The sets that train the base; personas' own dialogues come from their folders.
 GENERAL_SETS = ("general.jsonl", "lore_use.jsonl", "memory_use.jsonl")
 
@@ -40,21 +41,22 @@ def build_starter(
     quick: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Builds base and adapters below ``out``; ``quick`` is one epoch of everything on a tenth of the rows."""
+    """Builds base and adapters below ``out``; ``quick`` is one short epoch of everything."""
     cast = load_cast([personas])
     general = [path for name in GENERAL_SETS if (path := sets / name).is_file()]
     rows = [row for path in general for row in read_rows(path)]
     corpora = Corpora(
-        general=tuple(rows[::10] if quick else rows),
+        general=tuple(rows[:: QUICK_STRIDE if quick else 1]),
         cast=tuple(
-            (persona, tuple(read_rows(persona.folder / "dialogues.jsonl")[:: 10 if quick else 1]))
+            (persona, tuple(read_rows(persona.folder / "dialogues.jsonl")[:: QUICK_STRIDE if quick else 1]))
             for persona in cast.personas.values()
         ),
     )
-    recipe = replace(STARTER_BASE, epochs=1) if quick else STARTER_BASE
+    recipe = replace(STARTER_BASE, epochs=1, cycles=1) if quick else STARTER_BASE
     _base(corpora, recipe, out=out, work=work, seed=seed, progress=progress)
     for persona in cast.personas.values():
-        _adapter(persona.folder, general, out=out, work=work, seed=seed, progress=progress)
+        name = "quick" if quick else "starter"
+        _adapter(persona.folder, general, out=out, work=work, recipe=name, seed=seed, progress=progress)
     return out
 
 
@@ -89,7 +91,9 @@ def _base(corpora: Corpora, recipe: BaseRecipe, *, out: Path, work: Path, seed: 
     finished.write_text(json.dumps(digest(recipe)), encoding="utf-8")
 
 
-def _adapter(folder: Path, general: list[Path], *, out: Path, work: Path, seed: int, progress: bool) -> None:
+def _adapter(
+    folder: Path, general: list[Path], *, out: Path, work: Path, recipe: str, seed: int, progress: bool
+) -> None:
     target = out / "adapters" / folder.name / "v0"
     if target.is_dir():
         _log.info("the adapter of %s is there already", folder.name)
@@ -102,7 +106,7 @@ def _adapter(folder: Path, general: list[Path], *, out: Path, work: Path, seed: 
         general=general,
         base="starter",
         base_fingerprint=base_fingerprint(out),
-        recipe="starter",
+        recipe=recipe,
         seed=seed,
     )
     run(snapshot, base=out, out=target, work=work / f"run-{folder.name}", progress=progress)
