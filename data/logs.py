@@ -74,7 +74,11 @@ def set_up_logs(
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=target.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=target.isatty(),
+            # The default shows local variables, and so what people wrote.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     inner = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,

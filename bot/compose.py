@@ -1,0 +1,84 @@
+"""One request to the engine: who is asked, with which messages, drawn how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from bot.tokens import Tokens
+from data.script import Lang
+from engine.protocol import BASE_MODEL, Message, Sampling
+from personas.loader import Persona
+from personas.prompt import Part, Turn, budget_for, plan
+
+__all__ = ["LORE_SECTIONS", "Composed", "compose"]
+
+LORE_SECTIONS = 2
+# RoleGPT's way (arXiv 2310.00746): the five nearest written exchanges as turns.
+EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """What goes to the engine, and what went into it."""
+
+    model: str
+    messages: tuple[Message, ...]
+    parts: tuple[Part, ...]
+    lore: tuple[str, ...]
+    sampling: Sampling
+
+
+async def compose(
+    persona: Persona | None,
+    turns: Sequence[Turn],
+    question: str,
+    *,
+    lang: Lang,
+    tokens: Tokens,
+    context: int,
+    adapter: str | None,
+    seed: int,
+) -> Composed:
+    """Plans the request for the next reply.
+
+    Args:
+        persona: None talks to the base itself.
+        turns: the conversation so far.
+        question: the new message, cleaned.
+        lang: the language to answer in; only its lore is shown.
+        tokens: counts under the engine's base.
+        context: of the base.
+        adapter: the persona's model name; None speaks by card, lore and nearest examples.
+        seed: of the draw.
+
+    Raises:
+        QuestionTooLong: the question alone does not fit.
+    """
+    budget = budget_for(context)
+    if persona is None:
+        planned = await tokens.planned(lambda count: plan("", turns, question, count=count, budget=budget))
+        sampling = Sampling(max_tokens=budget.reply, seed=seed)
+        return Composed(BASE_MODEL, planned.messages, planned.parts, (), sampling)
+    sections = persona.lore.nearest(question, lang, limit=LORE_SECTIONS)
+    examples = persona.nearest_examples(question, lang, limit=EXAMPLES) if adapter is None else ()
+    planned = await tokens.planned(
+        lambda count: plan(
+            persona.prompt_text,
+            turns,
+            question,
+            count=count,
+            budget=budget,
+            lore=[section.text(lang) for section in sections],
+            examples=examples,
+        )
+    )
+    voice = asdict(persona.sampling)
+    voice["max_tokens"] = min(voice["max_tokens"], budget.reply)
+    return Composed(
+        adapter or BASE_MODEL,
+        planned.messages,
+        planned.parts,
+        tuple(section.slug for section in sections),
+        Sampling(**voice, seed=seed),
+    )

@@ -1,0 +1,224 @@
+"""The core of the conversation process: what platforms hand in is stored, then answered in fair turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from bot.commands import carry_out
+from bot.decide import decide
+from bot.inbox import event_of, item_of
+from bot.outbox import Letter, Outbox
+from bot.platform import (
+    Command,
+    Cursor,
+    Event,
+    Incoming,
+    Place,
+    PlatformName,
+    Port,
+    PortError,
+    Press,
+    Shown,
+    VoteOutcome,
+)
+from bot.queue import FairQueue, QueueFull, Waiting
+from bot.resolve import choices, resolve
+from bot.sentences import sentence
+from bot.turns import Turn, Turns
+from bot.votes import cast
+from data.home import rater_hash
+from data.records import InboxItem
+from data.script import script_of
+from data.store import Store
+from personas.loader import Cast
+
+__all__ = ["Conversation"]
+
+_log = structlog.get_logger(__name__)
+
+# Turns under way at once; the engine has its own queue behind them.
+WORKERS = 32
+READ_AT_ONCE = 256
+MOST_ATTEMPTS = 3
+# After a restart nobody is there any more to read what these platforms' people asked.
+FLEETING: tuple[PlatformName, ...] = ("web", "terminal")
+VOTES: Mapping[int, Literal["u", "d"]] = {1: "u", -1: "d"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    item: InboxItem
+    event: Event
+
+
+class Conversation:
+    """An implementation of `bot.platform.Core`; `run` answers what `receive` stored."""
+
+    def __init__(
+        self, store: Store, turns: Turns, outbox: Outbox, cast: Cast, *, default: str, secret: bytes
+    ) -> None:
+        self._store = store
+        self._turns = turns
+        self._outbox = outbox
+        self._cast = cast
+        self._default = default if default in cast.personas else next(iter(cast.personas))
+        self._secret = secret
+        self._ports: dict[str, Port] = {}
+        self._read: dict[str, int] = {}
+        self._queue: FairQueue[_Job] = FairQueue()
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Answers until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._reader())
+            for _ in range(WORKERS):
+                tasks.create_task(self._worker())
+
+    # --- what platforms ask
+
+    def attach(self, port: Port) -> None:
+        self._ports[port.name] = port
+        self._news.set()
+
+    async def receive(self, events: Sequence[Event], *, cursor: Cursor | None = None) -> int:
+        items = [item_of(event, self._secret) for event in events]
+        mark = None if cursor is None else (cursor.platform, cursor.name, cursor.value)
+        new = await self._store.receive(items, cursor=mark)
+        if new:
+            self._news.set()
+        return len(new)
+
+    async def command(self, command: Command) -> VoteOutcome:
+        return await carry_out(
+            command, store=self._store, cast=self._cast, default=self._default, secret=self._secret
+        )
+
+    async def press(self, press: Press) -> VoteOutcome:
+        return await cast(press, self._store, self._secret)
+
+    async def cursor(self, platform: PlatformName, name: str) -> str | None:
+        return await self._store.cursor(platform, name)
+
+    async def history(self, place: Place, persona: str, user: str) -> tuple[Shown, ...]:
+        rater = rater_hash(self._secret, place.platform, user)
+        live = await self._store.conversation(place.platform, place.chat, place.thread, persona)
+        shown = []
+        for one in await self._store.history(live.id, most=READ_AT_ONCE):
+            if one.role == "user":
+                shown.append(Shown("user", one.text))
+                continue
+            vote = await self._store.live_vote(one.reply_id, rater, "thumb")
+            mine = None if vote is None else VOTES.get(vote.value)
+            shown.append(Shown("assistant", one.text, reply_id=one.reply_id, vote=mine))
+        return (*shown, *await self._waiting(place))
+
+    async def _waiting(self, place: Place) -> list[Shown]:
+        items = await self._store.open_items(place.platform, after=0, most=READ_AT_ONCE)
+        events = [event_of(item) for item in items if (item.chat, item.thread) == (place.chat, place.thread)]
+        return [
+            Shown("user", event.text, message_id=event.message_id)
+            for event in events
+            if isinstance(event, Incoming)
+        ]
+
+    # --- the inbox, in fair turns
+
+    async def _reader(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            for platform in tuple(self._ports):
+                await self._read_platform(platform)
+
+    async def _read_platform(self, platform: str) -> None:
+        if platform not in self._read and platform in FLEETING:
+            await self._store.expire(platform)
+        while True:
+            after = self._read.setdefault(platform, 0)
+            items = await self._store.open_items(platform, after=after, most=READ_AT_ONCE)
+            for item in items:
+                self._read[platform] = item.id
+                await self._enqueue(item)
+            if len(items) < READ_AT_ONCE:
+                return
+
+    async def _enqueue(self, item: InboxItem) -> None:
+        place = (item.platform, item.chat, item.thread)
+        job = _Job(item, event_of(item))
+        try:
+            self._queue.put(Waiting(item.user_hash, place, job))
+        except QueueFull:
+            if isinstance(job.event, Incoming) and decide(job.event).answer:
+                await self._say(job, "busy")
+            await self._store.settle(item.id, "done")
+
+    async def _worker(self) -> None:
+        while True:
+            waiting = await self._queue.get()
+            try:
+                await self._handle(waiting.value)
+            finally:
+                self._queue.done(waiting)
+
+    async def _handle(self, job: _Job) -> None:
+        structlog.contextvars.bind_contextvars(inbox=job.item.id)
+        attempt = await self._store.begin(job.item.id)
+        if attempt == 0:
+            return
+        if attempt > MOST_ATTEMPTS:
+            await self._fail(job, "it ended the process before")
+            return
+        try:
+            await self._do(job)
+        except Exception as error:  # noqa: BLE001 - a turn's edge: one message's failure must not stop the others
+            _log.exception("turn.failed")
+            await self._fail(job, type(error).__name__)
+        else:
+            await self._store.settle(job.item.id, "done")
+
+    async def _do(self, job: _Job) -> None:
+        port = self._ports[job.item.platform]
+        if isinstance(job.event, Press):
+            await port.acknowledge(job.event, await self.press(job.event))
+        elif isinstance(job.event, Command):
+            outcome = await self.command(job.event)
+            await self._outbox.say(self._letter(job, "command"), outcome.text, buttons=outcome.buttons)
+        elif decide(job.event).answer:
+            await self._turns.answer(await self._turn(job, job.event))
+
+    async def _turn(self, job: _Job, incoming: Incoming) -> Turn:
+        author = job.item.user_hash
+        chosen = await choices(self._store, incoming.place, author)
+        slug = resolve(chosen, known=self._cast.personas, default=self._default, hint=incoming.persona_hint)
+        return Turn(self._letter(job, "reply"), incoming, author, self._cast[slug])
+
+    def _letter(self, job: _Job, slot: str) -> Letter:
+        event = job.event
+        return Letter(
+            port=self._ports[job.item.platform],
+            place=event.place,
+            inbox_id=job.item.id,
+            slot=slot,
+            is_direct=event.is_direct,
+            reply_to=event.message_id if isinstance(event, Incoming) and not event.is_direct else None,
+        )
+
+    async def _fail(self, job: _Job, error: str) -> None:
+        try:
+            if not isinstance(job.event, Press):
+                await self._say(job, "failed", id=job.item.id)
+        except PortError:
+            _log.warning("turn.failure_unsaid", inbox=job.item.id)
+        await self._store.settle(job.item.id, "dead", error=error)
+
+    async def _say(self, job: _Job, name: str, **values: object) -> None:
+        event = job.event
+        lang = script_of(event.text if isinstance(event, Incoming) else "", event.lang_hint)
+        text = sentence(name, lang, **values)
+        await self._outbox.say(self._letter(job, name), text)

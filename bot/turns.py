@@ -1,0 +1,275 @@
+"""One message becomes one answer.
+
+```
+asked ─► composed ─► reply row `generating` ─► streamed and shown ─► reply `complete` ─► last part, thumbs
+             │                    └─ engine away: "resting" once, wait, once more ─► "given up"
+             └─ empty, too long: one sentence
+```
+Whatever is sent goes through the outbox under the message's own id, so that a turn which is run again after
+a crash says nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import structlog
+
+from bot.compose import Composed, compose
+from bot.guard import presentable
+from bot.memory import history
+from bot.outbox import Letter, Outbox
+from bot.pace import Pace
+from bot.platform import Button, Incoming, PortError
+from bot.reconcile import Reconciler
+from bot.sentences import sentence
+from bot.tokens import Tokens
+from bot.writer import ReplyWriter
+from data.clock import Clock
+from data.records import NewReply, Reply, Result, Said
+from data.script import Lang, script_of
+from data.store import Store
+from data.text import clean
+from engine.errors import EngineBusy, EngineError, EngineTimeout, EngineUnavailable, ModelUnknown
+from engine.protocol import Engine, EngineInfo
+from personas.errors import QuestionTooLong
+from personas.loader import Persona
+
+__all__ = ["LONGEST_QUESTION", "Turn", "Turns"]
+
+_log = structlog.get_logger(__name__)
+
+LONGEST_QUESTION = 4000
+# Telegram's fades after five seconds, Discord's after ten.
+TYPING_EVERY_S = 4.5
+# How long a turn waits for an engine that is away: a large base takes a while to load again.
+PATIENCE_S = 120.0
+ASK_AGAIN_S = 0.5
+# Busy answers are waited out; then the person is told to come back.
+MOST_BUSY = 6
+SEEDS = 2**31
+SMALLEST_CONTEXT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message that is to be answered, and as whom."""
+
+    letter: Letter
+    incoming: Incoming
+    author_hash: str
+    persona: Persona
+
+    @property
+    def lang(self) -> Lang:
+        return script_of(self.incoming.text, self.incoming.lang_hint)
+
+    def said(self, name: str, **values: object) -> str:
+        return sentence(name, self.lang, name=self.persona.names[self.lang], **values)
+
+
+class Turns:
+    """Answers messages one by one; one instance serves every platform."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        reconciler: Reconciler,
+        *,
+        outbox: Outbox,
+        pace: Pace,
+        clock: Clock,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._reconciler = reconciler
+        self._outbox = outbox
+        self._pace = pace
+        self._clock = clock
+        self._tokens = Tokens(engine)
+        self._patience_s = patience_s
+
+    async def answer(self, turn: Turn) -> None:
+        """Answers and returns when the answer is shown.
+
+        Raises:
+            Exception: what nobody expected; the caller says so to the person.
+        """
+        question = clean(turn.incoming.text).strip()
+        if not question:
+            await self._say(turn, "empty")
+            return
+        if len(question) > LONGEST_QUESTION:
+            await self._say(turn, "too_long", most=LONGEST_QUESTION)
+            return
+        earlier = await self._store.reply_of(turn.letter.inbox_id)
+        if earlier is not None and earlier.state == "complete":
+            await self._show_again(turn, earlier)
+            return
+        limit = self._clock.monotonic() + self._patience_s
+        busy = 0
+        while True:
+            try:
+                await self._attempt(turn, question)
+            except QuestionTooLong:
+                await self._say(turn, "too_long", most=LONGEST_QUESTION)
+            except EngineBusy as error:
+                busy += 1
+                await self._say(turn, "engine_busy")
+                if busy >= MOST_BUSY:
+                    await self._give_up(turn, error)
+                    return
+                await self._clock.sleep(error.retry_after_s)
+                continue
+            except (EngineUnavailable, EngineTimeout, ModelUnknown) as error:
+                await self._say(turn, "resting")
+                if not await self._is_back(limit):
+                    await self._give_up(turn, error)
+                    return
+                continue
+            return
+
+    async def _attempt(self, turn: Turn, question: str) -> None:
+        info = self._reconciler.info or await self._engine.info()
+        self._tokens.use(info)
+        place = turn.letter.place
+        conversation = await self._store.conversation(
+            place.platform, place.chat, place.thread, turn.persona.slug
+        )
+        champion = self._reconciler.champion(turn.persona.slug)
+        composed = await compose(
+            turn.persona,
+            await history(self._store, conversation.id),
+            question,
+            lang=turn.lang,
+            tokens=self._tokens,
+            context=info.context or SMALLEST_CONTEXT,
+            adapter=champion.name if champion else None,
+            seed=secrets.randbelow(SEEDS),
+        )
+        reply = await self._store.open_reply(
+            NewReply(
+                inbox_id=turn.letter.inbox_id,
+                conversation_id=conversation.id,
+                persona=turn.persona.slug,
+                platform=place.platform,
+                chat=place.chat,
+                lang=turn.lang,
+                messages=_dumped([asdict(message) for message in composed.messages]),
+                lore=_dumped(composed.lore),
+                sampling=_dumped(asdict(composed.sampling)),
+                seed=composed.sampling.seed or 0,
+                adapter=champion.name if champion else None,
+                adapter_digest=champion.digest if champion else None,
+                **_base(info),
+            )
+        )
+        said = Said(question, turn.author_hash, clean(turn.incoming.user_name).replace("\n", " "))
+        await self._speak(turn, reply, composed, said)
+
+    async def _speak(self, turn: Turn, reply: Reply, composed: Composed, said: Said) -> None:
+        letter = replace(turn.letter, reply_id=reply.id)
+        known = await self._store.outbox(letter.inbox_id, letter.slot)
+        writer = ReplyWriter(letter, self._outbox, self._pace, known=known)
+        away: EngineError | None = None
+        async with asyncio.TaskGroup() as tasks:
+            shown = tasks.create_task(writer.run())
+            typing = tasks.create_task(self._typing(letter, writer))
+            try:
+                result = await self._stream(letter, composed, writer)
+                # Stored before it is shown whole: what people have seen is never unknown to us.
+                await self._store.complete_reply(reply.id, result, [said])
+                text = result.text or turn.said("speechless")
+                writer.finish(text, buttons=_thumbs(reply.id) if result.text else ())
+                await shown
+            except EngineError as error:
+                # Raised outside the group, which would wrap it.
+                away = error
+                writer.abandon()
+            finally:
+                typing.cancel()
+        if away is not None:
+            raise away
+
+    async def _stream(self, letter: Letter, composed: Composed, writer: ReplyWriter) -> Result:
+        began = self._clock.monotonic()
+        first: float | None = None
+        text, reason = "", "stop"
+        asked: int | None = None
+        answered: int | None = None
+        stream: Any = self._engine.generate(
+            composed.model, composed.messages, composed.sampling, request_id=str(letter.inbox_id)
+        )
+        async with aclosing(stream):
+            async for delta in stream:
+                text += delta.text
+                if first is None and delta.text:
+                    first = self._clock.monotonic() - began
+                writer.show(presentable(text, final=False))
+                reason = delta.finish_reason or reason
+                asked = delta.prompt_tokens or asked
+                answered = delta.completion_tokens or answered
+        seconds = self._clock.monotonic() - began
+        return Result(presentable(text, final=True), reason, asked, answered, first, seconds)
+
+    async def _typing(self, letter: Letter, writer: ReplyWriter) -> None:
+        while not writer.started.is_set():
+            try:
+                await letter.port.typing(letter.place)
+            except PortError as error:
+                _log.info("typing.refused", reason=str(error))
+            await self._clock.sleep(TYPING_EVERY_S)
+
+    async def _show_again(self, turn: Turn, reply: Reply) -> None:
+        """After a crash between storing and showing: the same words, the rest of the parts."""
+        letter = replace(turn.letter, reply_id=reply.id)
+        known = await self._store.outbox(letter.inbox_id, letter.slot)
+        writer = ReplyWriter(letter, self._outbox, self._pace, known=known)
+        text = reply.text or turn.said("speechless")
+        writer.finish(text, buttons=_thumbs(reply.id) if reply.text else ())
+        await writer.run()
+
+    async def _say(self, turn: Turn, name: str, **values: object) -> None:
+        await self._outbox.say(replace(turn.letter, slot=name), turn.said(name, **values))
+
+    async def _give_up(self, turn: Turn, error: EngineError) -> None:
+        reply = await self._store.reply_of(turn.letter.inbox_id)
+        if reply is not None:
+            await self._store.fail_reply(reply.id, str(error))
+        await self._say(turn, "given_up")
+
+    async def _is_back(self, limit: float) -> bool:
+        """Waits until the engine answers and has what it had; False when patience ends."""
+        while self._clock.monotonic() < limit:
+            await self._clock.sleep(ASK_AGAIN_S)
+            try:
+                await self._reconciler.once()
+            except EngineError:
+                continue
+            return True
+        return False
+
+
+def _thumbs(reply_id: str) -> Sequence[Button]:
+    return (Button("👍", f"vote:{reply_id}:u"), Button("👎", f"vote:{reply_id}:d"))
+
+
+def _base(info: EngineInfo) -> dict[str, Any]:
+    return {
+        "base": info.base,
+        "base_fingerprint": info.base_fingerprint,
+        "dtype": info.dtype,
+        "quantize": info.quantize,
+    }
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

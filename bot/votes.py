@@ -1,0 +1,62 @@
+"""Presses on buttons: thumbs, their reasons, and the answer to the consent question."""
+
+from __future__ import annotations
+
+from bot.platform import Button, Press, VoteOutcome
+from bot.sentences import REASONS, button, sentence
+from data.home import rater_hash
+from data.records import Answer, Ballot
+from data.script import Lang, lang_of
+from data.store import Store
+
+__all__ = ["cast", "consent_question"]
+
+ANSWERS: tuple[Answer, ...] = ("yes", "no", "vote")
+VALUES = {"u": 1, "d": -1}
+
+
+async def cast(press: Press, store: Store, secret: bytes) -> VoteOutcome:
+    """Stores what a press means and says what to tell the person; pressing again changes nothing."""
+    rater = rater_hash(secret, press.place.platform, press.user)
+    lang = lang_of(press.lang_hint) or "en"
+    kind, _, rest = press.data.partition(":")
+    if kind == "consent":
+        return await _consent(rest, rater, lang, store)
+    reply_id, _, value = rest.rpartition(":")
+    if kind == "vote" and value in VALUES:
+        return await _thumb(Ballot(reply_id, rater, "thumb", VALUES[value], text=None), lang, store)
+    if kind == "why":
+        return await _reason(reply_id, value, press.text, rater, lang, store)
+    return VoteOutcome(sentence("no_reply", lang))
+
+
+def consent_question(lang: Lang) -> VoteOutcome:
+    buttons = tuple(Button(button(answer, lang), f"consent:{answer}") for answer in ANSWERS)
+    return VoteOutcome(sentence("consent", lang), buttons)
+
+
+async def _thumb(ballot: Ballot, lang: Lang, store: Store) -> VoteOutcome:
+    result = await store.cast(ballot)
+    if result.change == "no_reply":
+        return VoteOutcome(sentence("no_reply", lang))
+    if result.ask_consent:
+        return consent_question(lang)
+    if ballot.value > 0:
+        return VoteOutcome(sentence("thumb_up", lang))
+    reasons = tuple(Button(button(reason, lang), f"why:{ballot.reply_id}:{reason}") for reason in REASONS)
+    return VoteOutcome(sentence("thumb_down", lang), reasons)
+
+
+async def _reason(reply_id: str, reason: str, text: str, rater: str, lang: Lang, store: Store) -> VoteOutcome:
+    if reason not in REASONS:
+        return VoteOutcome(sentence("no_vote", lang))
+    result = await store.give_reason(reply_id, rater, reason, text.strip() or None)
+    return VoteOutcome(sentence("no_vote" if result.change == "no_vote" else "reason", lang))
+
+
+async def _consent(answer: str, rater: str, lang: Lang, store: Store) -> VoteOutcome:
+    known = next((one for one in ANSWERS if one == answer), None)
+    if known is None:
+        return consent_question(lang)
+    await store.answer_consent(rater, known)
+    return VoteOutcome(sentence(f"consent_{known}", lang))

@@ -1,0 +1,60 @@
+"""The bot's real parts put together in a test's own loop: store, core, and an engine at a URL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.conversation import Conversation
+from bot.outbox import Outbox
+from bot.pace import Pace
+from bot.reconcile import Reconciler
+from bot.turns import Turns
+from data.clock import SystemClock
+from data.home import Home
+from data.sqlite import SqliteStore, open_store
+from engine.client import HttpEngine
+from personas.loader import Cast, load_cast
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Troupe:
+    core: Conversation
+    store: SqliteStore
+    reconciler: Reconciler
+    cast: Cast
+
+
+@contextlib.asynccontextmanager
+async def troupe(home: Path, engine_url: str, *, patience_s: float = 20.0) -> AsyncIterator[Troupe]:
+    """A running core on the store in ``home``; ends everything with the block."""
+    place = Home(home)
+    place.prepare()
+    clock = SystemClock()
+    cast = load_cast([ROOT / "personas"])
+    engine = HttpEngine(engine_url)
+    with place.lock():
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(engine.close)
+            store = await stack.enter_async_context(open_store(place.store))
+            reconciler = Reconciler(store, engine, place, shipped=home / "none")
+            with contextlib.suppress(Exception):
+                await reconciler.once()
+            pace = Pace(clock)
+            outbox = Outbox(store, pace, clock)
+            turns = Turns(
+                store, engine, reconciler, outbox=outbox, pace=pace, clock=clock, patience_s=patience_s
+            )
+            core = Conversation(store, turns, outbox, cast, default="harry_potter", secret=place.secret())
+            running = asyncio.create_task(core.run())
+            try:
+                yield Troupe(core, store, reconciler, cast)
+            finally:
+                running.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
