@@ -13,6 +13,7 @@ ENGLISH = (
     "tell than thank thanks that the their them then there they thing think this time to together too "
     "u up us very was we well were what whats when where which who whos why word write wrote will "
     "with would yeah yes you your im dont its id ll ve re s t d name called "
+    "real person life hows "
 )
 # Pairs, as `data.search` cuts running Han text.
 CHINESE = (
@@ -21,7 +22,7 @@ CHINESE = (
     "没有 沒有 说说 說說 这个 這個 那个 那個 是不 不是 你好 谢谢 謝謝 再见 再見 晚安 "
     "今天 现在 現在 觉得 覺得 喜欢 喜歡 么样 麼樣 叫什 是什 了吗 了嗎 的吗 的嗎 你觉 "
     "你覺 你喜 今晚 明天 昨天 好累 你知 你会 你會 会不 會不 能不 不能 讲讲 講講 介绍 "
-    "介紹 绍一 紹一 讲一 說一 说一 跟我 给我 意思 "
+    "介紹 绍一 紹一 讲一 說一 说一 跟我 给我 意思 起来 起來 人生 "
 )
 NUMBERS = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "

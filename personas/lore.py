@@ -176,7 +176,7 @@ def _unique(name: str, what: str, names: Sequence[str]) -> None:
 
 def _contains(text: str, key: str) -> bool:
     # Han text has no word borders; between Latin letters there must be one ("ron" is not in "wrong").
-    if not key.isascii():
+    if key not in text or not key.isascii():
         return key in text
     return re.search(rf"(?<![a-z0-9]){re.escape(key)}(?![a-z0-9])", text) is not None
 

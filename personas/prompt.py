@@ -153,7 +153,7 @@ def plan(
         lore: this turn's facts in the asked language, best first.
         memory: what is remembered of the speaker, best first.
         summary: the rolling summary of what was dropped.
-        examples: example exchanges shown as turns, for a base without an adapter.
+        examples: exchanges shown as turns, for a base without an adapter; the nearest last.
 
     Raises:
         QuestionTooLong: the question alone does not fit.
@@ -161,7 +161,9 @@ def plan(
     facts, fact_parts = _fit("lore", lore, budget.lore, count)
     remembered, memory_parts = _fit("memory", memory, budget.memory, count)
     asked = count(question) + MESSAGE_OVERHEAD
-    room = budget.dialogue - (count(summary) if summary else 0)
+    # The reply's own markers stand before its reserve.
+    room = budget.dialogue - MESSAGE_OVERHEAD
+    room -= _overrun(persona, budget, count) + _summary_size(summary, count)
     if asked > room:
         raise QuestionTooLong
     # A fixed share, so that the examples of one question do not decide which turns stay.
@@ -190,6 +192,17 @@ def plan(
     return Plan(tuple(messages), tuple(parts), dropped_turns=start)
 
 
+def _overrun(persona: str, budget: Budget, count: Count) -> int:
+    """What a persona's text takes beyond its share; the dialogue pays for it."""
+    return max(0, count(persona) + MESSAGE_OVERHEAD - budget.persona) if persona else 0
+
+
+def _summary_size(summary: str, count: Count) -> int:
+    if not summary:
+        return 0
+    return sum(count(message.content) + MESSAGE_OVERHEAD for message in _summary_messages(summary))
+
+
 def _turn_sizes(turn: Turn, count: Count) -> tuple[int, int]:
     return count(turn.user) + MESSAGE_OVERHEAD, count(turn.assistant) + MESSAGE_OVERHEAD
 
@@ -200,7 +213,7 @@ def _fit(
     kept: list[str] = []
     parts: list[Part] = []
     for text in texts:
-        tokens = count(head_block([text], []))
+        tokens = count(head_block([text], []) if kind == "lore" else head_block([], [text]))
         if tokens > budget:
             break
         budget -= tokens
@@ -212,18 +225,21 @@ def _fit(
 def _fit_examples(examples: Sequence[Turn], share: int, count: Count) -> tuple[list[Turn], list[Part]]:
     kept: list[Turn] = []
     parts: list[Part] = []
-    for turn in examples:
+    for turn in reversed(examples):
         tokens = sum(_turn_sizes(turn, count))
         if tokens > share:
             continue
         share -= tokens
         kept.append(turn)
         parts.append(Part("example", f"{turn.user}\n{turn.assistant}", tokens, "how the persona talks"))
-    return kept, parts
+    return kept[::-1], parts[::-1]
+
+
+def _summary_messages(summary: str) -> tuple[Message, Message]:
+    return Message("user", f"[summary] {summary}"), Message("assistant", "…")
 
 
 def _with_summary(messages: list[Message], summary: str) -> list[Message]:
     """The summary stands in the first message after the persona, never in the constant part."""
-    line = Message("user", f"[summary] {summary}")
     head = 1 if messages and messages[0].role == "system" else 0
-    return [*messages[:head], line, Message("assistant", "…"), *messages[head:]]
+    return [*messages[:head], *_summary_messages(summary), *messages[head:]]
