@@ -16,6 +16,13 @@ PLAIN_WORD = re.compile(r"(?<![^\W\d_])[a-z][a-z'’]*", re.ASCII)
 LATIN_WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
 # A word says about as much as one and a half characters.
 WORD_WEIGHT = 1.5
+# What no sentence of a language does without: they tell a quoted name from the language of the question.
+ENGLISH_GLUE = re.compile(
+    r"\b(?:a|about|an|and|are|can|did|do|does|for|from|how|in|is|mean|means|me|my|of|on|tell|that|the|this|to|was"
+    r"|were|what|when|where|which|who|why|with|would|you|your)\b",
+    re.IGNORECASE | re.ASCII,
+)
+CHINESE_GLUE = frozenset("的了是吗嗎呢吧么麼什谁誰哪几幾怎为為我你他她您在有没沒不和跟把给給這这那个個请請")
 # Traditional characters that GB 2312 lists all the same (as surnames or rare words), or that Big5 lacks.
 TRADITIONAL_TOO = frozenset("後於麼裏峯羣啲嘅咗喺")
 
@@ -43,13 +50,21 @@ def script_of(text: str, hint: str | None = None) -> Lang:
     han = HAN.findall(text)
     if not han:
         return "en" if LATIN_WORD.search(text) or hinted is None else hinted
-    if WORD_WEIGHT * len(PLAIN_WORD.findall(text)) > len(han):
+    if _is_english(text, han):
         return "en"
     simplified = sum(_is_simplified(character) for character in han)
     traditional = sum(_is_traditional(character) for character in han)
     if simplified != traditional:
         return "zh-CN" if simplified > traditional else "zh-TW"
     return hinted if hinted in {"zh-CN", "zh-TW"} else "zh-CN"
+
+
+def _is_english(text: str, han: list[str]) -> bool:
+    """Whether a text with both letters and Han characters is an English sentence."""
+    english, chinese = bool(ENGLISH_GLUE.search(text)), not CHINESE_GLUE.isdisjoint(han)
+    if english != chinese:
+        return english
+    return WORD_WEIGHT * len(PLAIN_WORD.findall(text)) > len(han)
 
 
 def _is_simplified(character: str) -> bool:
