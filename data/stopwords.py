@@ -11,7 +11,7 @@ ENGLISH = (
     "can come could did do does for from get go had has have hello hey hi how i in into is it know "
     "like make many me mean more much my now of off ok on or our people please really say so take "
     "tell than thank thanks that the their them then there they thing think this time to together too "
-    "u up us very was we well were what whats when where which who whos why word write wrote will "
+    "u up us very was we well were what when where which who why word write wrote will "
     "with would yeah yes you your im dont its id ll ve re s t d name called "
     "real person life hows "
 )

@@ -156,7 +156,7 @@ def _change(folder: Path, old: str, new: str) -> None:
         ("format = 1", "format = 2", ["format", "1"]),
         ("format = 1", "format = 1\ncolour = 3", ["unknown key colour"]),
         ("format = 1", "format = = 1", ["cannot be read"]),
-        ("temperature = 0.6", "temprature = 0.6", ["sampling.temprature", "temperature"]),
+        ("temperature = 0.6", "heat = 0.6", ["sampling.heat", "temperature"]),
         ("temperature = 0.6", 'temperature = "hot"', ["sampling.temperature", "'hot'", "number"]),
         ("temperature = 0.6", "temperature = 9", ["sampling.temperature", "2"]),
         ("temperature = 0.6", "temperature = nan", ["sampling.temperature", "nan"]),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lore_questions import ASKED, SMALL_TALK
 from personas.errors import PersonaBroken
 from personas.loader import load_persona
 from personas.lore import parse_lore, read_lore
+from tests.unit.lore_questions import ASKED, SMALL_TALK
 
 FOLDERS = Path(__file__).parents[2] / "personas"
 WAND = """\
@@ -135,7 +135,7 @@ def test_a_mistake_in_lore_is_one_sentence_with_the_place_and_the_remedy(text, w
 
 
 def test_a_missing_or_unreadable_lore_file_is_named(tmp_path):
-    with pytest.raises(PersonaBroken, match="no lore.md"):
+    with pytest.raises(PersonaBroken, match=r"no lore\.md"):
         read_lore(tmp_path / "lore.md")
     (tmp_path / "lore.md").write_bytes(b"\xff\xfe\x00broken")
     with pytest.raises(PersonaBroken, match="cannot be read"):
