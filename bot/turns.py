@@ -2,7 +2,7 @@
 
 ```
 asked ─► composed ─► reply row `generating` ─► streamed and shown ─► reply `complete` ─► last part, thumbs
-             │                    └─ engine away: "resting" once, wait, once more ─► "given up"
+             │                    └─ engine away or silent: "resting" once, wait, once more ─► "given up"
              └─ empty, too long: one sentence
 ```
 Whatever is sent goes through the outbox under the message's own id, so that a turn which is run again after
@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -27,6 +28,7 @@ from bot.memory import history
 from bot.outbox import Letter, Outbox
 from bot.pace import Pace
 from bot.platform import Button, Incoming, PortError
+from bot.pulse import Pulse, watched
 from bot.reconcile import Reconciler
 from bot.sentences import sentence
 from bot.tokens import Tokens
@@ -53,7 +55,10 @@ PATIENCE_S = 120.0
 ASK_AGAIN_S = 0.5
 # Busy answers are waited out; then the person is told to come back.
 MOST_BUSY = 6
+# A second time away may be this very message's doing.
+MOST_AWAY = 2
 SEEDS = 2**31
+BROKEN_OFF = frozenset({"error", "cancelled"})
 SMALLEST_CONTEXT = 1024
 
 
@@ -72,6 +77,14 @@ class Turn:
 
     def said(self, name: str, **values: object) -> str:
         return sentence(name, self.lang, name=self.persona.names[self.lang], **values)
+
+
+@dataclass(slots=True)
+class _Failures:
+    """What already went wrong with one turn."""
+
+    busy: int = 0
+    away: int = 0
 
 
 class Turns:
@@ -95,6 +108,7 @@ class Turns:
         self._pace = pace
         self._clock = clock
         self._tokens = Tokens(engine)
+        self._pulse = Pulse(engine, clock)
         self._patience_s = patience_s
 
     async def answer(self, turn: Turn) -> None:
@@ -114,30 +128,35 @@ class Turns:
         if earlier is not None and earlier.state == "complete":
             await self._show_again(turn, earlier)
             return
-        limit = self._clock.monotonic() + self._patience_s
-        busy = 0
-        while True:
-            try:
-                await self._attempt(turn, question)
-            except QuestionTooLong:
-                await self._say(turn, "too_long", most=LONGEST_QUESTION)
-            except EngineBusy as error:
-                busy += 1
-                await self._say(turn, "engine_busy")
-                if busy >= MOST_BUSY:
-                    await self._give_up(turn, error)
-                    return
-                await self._clock.sleep(error.retry_after_s)
-                continue
-            except (EngineUnavailable, EngineTimeout, ModelUnknown) as error:
-                await self._say(turn, "resting")
-                if not await self._is_back(limit):
-                    await self._give_up(turn, error)
-                    return
-                continue
-            return
+        seed = secrets.randbelow(SEEDS) if earlier is None else earlier.seed
+        failures = _Failures()
+        while not await self._is_said(turn, question, seed, failures):
+            pass
 
-    async def _attempt(self, turn: Turn, question: str) -> None:
+    async def _is_said(self, turn: Turn, question: str, seed: int, failures: _Failures) -> bool:
+        """Tries once; False asks for another try, after the engine came back."""
+        try:
+            await self._attempt(turn, question, seed)
+        except QuestionTooLong:
+            await self._say(turn, "too_long", most=LONGEST_QUESTION)
+        except EngineBusy as error:
+            failures.busy += 1
+            await self._say(turn, "engine_busy")
+            if failures.busy < MOST_BUSY:
+                await self._clock.sleep(error.retry_after_s)
+                return False
+            await self._give_up(turn, error)
+        except (EngineUnavailable, EngineTimeout, ModelUnknown) as error:
+            failures.away += 1
+            # A model that is only not loaded yet is loaded without a word.
+            if not isinstance(error, ModelUnknown):
+                await self._say(turn, "resting")
+            if failures.away < MOST_AWAY and await self._is_back():
+                return False
+            await self._give_up(turn, error)
+        return True
+
+    async def _attempt(self, turn: Turn, question: str, seed: int) -> None:
         info = self._reconciler.info or await self._engine.info()
         self._tokens.use(info)
         place = turn.letter.place
@@ -153,7 +172,7 @@ class Turns:
             tokens=self._tokens,
             context=info.context or SMALLEST_CONTEXT,
             adapter=champion.name if champion else None,
-            seed=secrets.randbelow(SEEDS),
+            seed=seed,
         )
         reply = await self._store.open_reply(
             NewReply(
@@ -184,9 +203,12 @@ class Turns:
             shown = tasks.create_task(writer.run())
             typing = tasks.create_task(self._typing(letter, writer))
             try:
-                result = await self._stream(letter, composed, writer)
+                result = await self._stream(turn, composed, writer)
                 # Stored before it is shown whole: what people have seen is never unknown to us.
-                await self._store.complete_reply(reply.id, result, [said])
+                if result.text:
+                    await self._store.complete_reply(reply.id, result, [said])
+                else:
+                    await self._store.fail_reply(reply.id, f"no words, {result.finish_reason}")
                 text = result.text or turn.said("speechless")
                 writer.finish(text, buttons=_thumbs(reply.id) if result.text else ())
                 await shown
@@ -199,17 +221,17 @@ class Turns:
         if away is not None:
             raise away
 
-    async def _stream(self, letter: Letter, composed: Composed, writer: ReplyWriter) -> Result:
+    async def _stream(self, turn: Turn, composed: Composed, writer: ReplyWriter) -> Result:
         began = self._clock.monotonic()
         first: float | None = None
         text, reason = "", "stop"
         asked: int | None = None
         answered: int | None = None
         stream: Any = self._engine.generate(
-            composed.model, composed.messages, composed.sampling, request_id=str(letter.inbox_id)
+            composed.model, composed.messages, composed.sampling, request_id=str(turn.letter.inbox_id)
         )
         async with aclosing(stream):
-            async for delta in stream:
+            async for delta in watched(stream, partial(self._silent, turn)):
                 text += delta.text
                 if first is None and delta.text:
                     first = self._clock.monotonic() - began
@@ -217,8 +239,14 @@ class Turns:
                 reason = delta.finish_reason or reason
                 asked = delta.prompt_tokens or asked
                 answered = delta.completion_tokens or answered
+        if reason in BROKEN_OFF:
+            raise EngineUnavailable("The engine broke the reply off.")
         seconds = self._clock.monotonic() - began
         return Result(presentable(text, final=True), reason, asked, answered, first, seconds)
+
+    async def _silent(self, turn: Turn) -> None:
+        if not await self._pulse.is_there():
+            await self._say(turn, "resting")
 
     async def _typing(self, letter: Letter, writer: ReplyWriter) -> None:
         while not writer.started.is_set():
@@ -246,15 +274,16 @@ class Turns:
             await self._store.fail_reply(reply.id, str(error))
         await self._say(turn, "given_up")
 
-    async def _is_back(self, limit: float) -> bool:
+    async def _is_back(self) -> bool:
         """Waits until the engine answers and has what it had; False when patience ends."""
+        limit = self._clock.monotonic() + self._patience_s
         while self._clock.monotonic() < limit:
-            await self._clock.sleep(ASK_AGAIN_S)
             try:
                 await self._reconciler.once()
             except EngineError:
-                continue
-            return True
+                await self._clock.sleep(ASK_AGAIN_S)
+            else:
+                return True
         return False
 
 
