@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,7 @@ from bot.resolve import choices, resolve
 from bot.sentences import sentence
 from bot.turns import Turn, Turns
 from bot.votes import cast
+from data.errors import DataError
 from data.home import rater_hash
 from data.records import InboxItem
 from data.script import script_of
@@ -43,6 +44,9 @@ _log = structlog.get_logger(__name__)
 
 # Turns under way at once; the engine has its own queue behind them.
 WORKERS = 32
+PRESS_WORKERS = 4
+# How long a store that cannot be written is left alone.
+STORE_PAUSE_S = 1.0
 READ_AT_ONCE = 256
 MOST_ATTEMPTS = 3
 # After a restart nobody is there any more to read what these platforms' people asked.
@@ -71,12 +75,18 @@ class Conversation:
         self._ports: dict[str, Port] = {}
         self._read: dict[str, int] = {}
         self._queue: FairQueue[_Job] = FairQueue()
+        self._presses: asyncio.Queue[_Job] = asyncio.Queue(READ_AT_ONCE)
+        self._shed: asyncio.Queue[_Job] = asyncio.Queue(READ_AT_ONCE)
+        self._told_busy: set[Hashable] = set()
         self._news = asyncio.Event()
 
     async def run(self) -> None:
         """Answers until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._reader())
+            tasks.create_task(self._shed_worker())
+            for _ in range(PRESS_WORKERS):
+                tasks.create_task(self._press_worker())
             for _ in range(WORKERS):
                 tasks.create_task(self._worker())
 
@@ -133,8 +143,13 @@ class Conversation:
         while True:
             await self._news.wait()
             self._news.clear()
-            for platform in tuple(self._ports):
-                await self._read_platform(platform)
+            try:
+                for platform in tuple(self._ports):
+                    await self._read_platform(platform)
+            except DataError:
+                _log.exception("inbox.unreadable")
+                await asyncio.sleep(STORE_PAUSE_S)
+                self._news.set()
 
     async def _read_platform(self, platform: str) -> None:
         if platform not in self._read and platform in FLEETING:
@@ -143,53 +158,103 @@ class Conversation:
             after = self._read.setdefault(platform, 0)
             items = await self._store.open_items(platform, after=after, most=READ_AT_ONCE)
             for item in items:
-                self._read[platform] = item.id
                 await self._enqueue(item)
+                self._read[platform] = item.id
             if len(items) < READ_AT_ONCE:
                 return
 
     async def _enqueue(self, item: InboxItem) -> None:
+        try:
+            job = _Job(item, event_of(item))
+        except (ValueError, KeyError, TypeError) as error:
+            _log.exception("inbox.poison", inbox=item.id)
+            await self._store.settle(item.id, "dead", error=type(error).__name__)
+            return
+        if isinstance(job.event, Press):
+            # A vote is never shed: the reader waits instead, and the rows wait in the store.
+            await self._presses.put(job)
+            return
+        if isinstance(job.event, Incoming) and not decide(job.event).answer:
+            await self._store.settle(item.id, "done")
+            return
         place = (item.platform, item.chat, item.thread)
-        job = _Job(item, event_of(item))
         try:
             self._queue.put(Waiting(item.user_hash, place, job))
         except QueueFull:
-            if isinstance(job.event, Incoming) and decide(job.event).answer:
-                await self._say(job, "busy")
-            await self._store.settle(item.id, "done")
+            await self._shed.put(job)
 
     async def _worker(self) -> None:
         while True:
             waiting = await self._queue.get()
             try:
+                self._told_busy.discard(waiting.user)
                 await self._handle(waiting.value)
             finally:
                 self._queue.done(waiting)
 
+    async def _press_worker(self) -> None:
+        while True:
+            await self._handle(await self._presses.get())
+
+    async def _shed_worker(self) -> None:
+        """Says "busy" once until one of the person's own messages is taken up: a flood is no echo."""
+        while True:
+            job = await self._shed.get()
+            with structlog.contextvars.bound_contextvars(inbox=job.item.id):
+                try:
+                    if job.item.user_hash not in self._told_busy:
+                        self._told_busy.add(job.item.user_hash)
+                        await self._say(job, "busy")
+                    await self._store.settle(job.item.id, "done", error="busy")
+                except Exception:  # noqa: BLE001 - a message's edge
+                    _log.exception("turn.failed")
+
     async def _handle(self, job: _Job) -> None:
-        structlog.contextvars.bind_contextvars(inbox=job.item.id)
+        """Carries one item out; whatever goes wrong with it stays with it."""
+        with structlog.contextvars.bound_contextvars(inbox=job.item.id):
+            while True:
+                try:
+                    await self._settle(job)
+                except DataError as error:
+                    # A full disk passes; the row waits in the store, its person in this worker.
+                    _log.error("turn.store_away", reason=str(error))
+                    await asyncio.sleep(STORE_PAUSE_S)
+                except Exception:  # noqa: BLE001 - a message's edge: the others go on
+                    _log.exception("turn.unsettled")
+                    return
+                else:
+                    return
+
+    async def _settle(self, job: _Job) -> None:
         attempt = await self._store.begin(job.item.id)
         if attempt == 0:
             return
         if attempt > MOST_ATTEMPTS:
-            await self._fail(job, "it ended the process before")
+            await self._fail(job, "it was tried too often")
             return
         try:
-            await self._do(job)
-        except Exception as error:  # noqa: BLE001 - a turn's edge: one message's failure must not stop the others
+            await self._do(job, attempt)
+        except DataError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a turn's edge
             _log.exception("turn.failed")
             await self._fail(job, type(error).__name__)
         else:
             await self._store.settle(job.item.id, "done")
 
-    async def _do(self, job: _Job) -> None:
+    async def _do(self, job: _Job, attempt: int) -> None:
         port = self._ports[job.item.platform]
         if isinstance(job.event, Press):
-            await port.acknowledge(job.event, await self.press(job.event))
+            outcome = await cast(job.event, self._store, self._secret, again=attempt > 1)
+            try:
+                await port.acknowledge(job.event, outcome)
+            except PortError as error:
+                # The vote is stored; only the thanks got lost.
+                _log.warning("press.unacknowledged", reason=str(error))
         elif isinstance(job.event, Command):
             outcome = await self.command(job.event)
             await self._outbox.say(self._letter(job, "command"), outcome.text, buttons=outcome.buttons)
-        elif decide(job.event).answer:
+        else:
             await self._turns.answer(await self._turn(job, job.event))
 
     async def _turn(self, job: _Job, incoming: Incoming) -> Turn:
@@ -210,12 +275,9 @@ class Conversation:
         )
 
     async def _fail(self, job: _Job, error: str) -> None:
-        try:
-            if not isinstance(job.event, Press):
-                await self._say(job, "failed", id=job.item.id)
-        except PortError:
-            _log.warning("turn.failure_unsaid", inbox=job.item.id)
         await self._store.settle(job.item.id, "dead", error=error)
+        if not isinstance(job.event, Press):
+            await self._say(job, "failed", id=job.item.id)
 
     async def _say(self, job: _Job, name: str, **values: object) -> None:
         event = job.event

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import structlog
 
+from data.errors import DataError
 from data.home import Home, write_atomically
-from data.manifest import ManifestError, verify
-from data.records import Adapter, Alias
+from data.manifest import BaseDiffers, ManifestError, verify
+from data.records import Adapter, AliasName
 from data.store import Store
-from engine.errors import EngineError
+from engine.errors import AdapterRefused, EngineError
 from engine.protocol import Engine, EngineInfo, model_name
 
 __all__ = ["Champion", "Reconciler"]
@@ -26,7 +27,8 @@ __all__ = ["Champion", "Reconciler"]
 _log = structlog.get_logger(__name__)
 
 EVERY_S = 5.0
-SERVED = ("champion", "challenger")
+AWAY_S = 0.5
+FIRST_VERSION = "v0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Reconciler:
         self._shipped = shipped
         self._champions: Mapping[str, Champion] = {}
         self._registered: str | None = None
+        self._one_at_a_time = asyncio.Lock()
         self.info: EngineInfo | None = None
+        self.is_up = asyncio.Event()
         self.refused: dict[str, str] = {}
 
     def champion(self, persona: str) -> Champion | None:
@@ -61,7 +65,9 @@ class Reconciler:
             except EngineError as error:
                 _log.info("engine.away", reason=str(error))
                 self.info = None
-            await asyncio.sleep(EVERY_S if self.info is not None else 0.5)
+            except (DataError, OSError) as error:
+                _log.warning("adapters.unreconciled", reason=str(error))
+            await asyncio.sleep(EVERY_S if self.info is not None else AWAY_S)
 
     async def once(self) -> None:
         """Asks the engine what it is, registers what is new and loads what is missing.
@@ -69,43 +75,71 @@ class Reconciler:
         Raises:
             EngineError: the engine does not answer.
         """
-        info = await self._engine.info()
-        self.info = info
-        if not info.can_load_adapters or info.base_fingerprint is None:
-            self._champions = {}
-            return
-        if self._registered != info.base_fingerprint:
-            await self._register(info.base_fingerprint)
-            self._registered = info.base_fingerprint
-        aliases = await self._store.aliases(info.base_fingerprint)
-        loaded = {card.id for card in await self._engine.models()}
-        usable = {}
-        for alias in aliases:
-            name = model_name(alias.persona, alias.digest)
-            if alias.alias in SERVED and name not in loaded:
-                loaded |= await self._load(alias, name)
-            if alias.alias == "champion" and name in loaded:
-                usable[alias.persona] = Champion(name, alias.digest)
-        self._champions = usable
-        self._mirror(info.base_fingerprint, aliases)
+        async with self._one_at_a_time:
+            info = await self._engine.info()
+            self.info = info
+            if not info.can_load_adapters or info.base_fingerprint is None:
+                self._champions = {}
+                return
+            if self._registered != info.base_fingerprint:
+                await self._register(info.base_fingerprint)
+                self._registered = info.base_fingerprint
+            await self._load(info.base_fingerprint)
 
-    async def _load(self, alias: Alias, name: str) -> set[str]:
+    async def _load(self, fingerprint: str) -> None:
+        aliases = await self._store.aliases(fingerprint)
+        adapters = await self._store.adapters(fingerprint)
+        loaded = {card.id for card in await self._engine.models()}
+        usable: dict[str, Adapter] = {}
+        wanted: set[str] = set()
+        for persona in sorted({alias.persona for alias in aliases}):
+            own = {adapter.digest: adapter for adapter in adapters if adapter.persona == persona}
+            named = {alias.alias: alias.digest for alias in aliases if alias.persona == persona}
+            for adapter in _candidates(named, own):
+                if await self._is_loaded(adapter, loaded):
+                    usable[persona] = adapter
+                    break
+            challenger = own.get(named.get("challenger", ""))
+            if challenger is not None and await self._is_loaded(challenger, loaded):
+                wanted.add(_name(challenger))
+        self._champions = {
+            persona: Champion(_name(adapter), adapter.digest) for persona, adapter in usable.items()
+        }
+        wanted |= {champion.name for champion in self._champions.values()}
+        await self._unload(loaded - wanted, adapters)
+        self._mirror(fingerprint, usable)
+
+    async def _is_loaded(self, adapter: Adapter, loaded: set[str]) -> bool:
+        name = _name(adapter)
+        if name in loaded:
+            return True
         try:
-            await self._engine.load(name, Path(alias.path))
-        except EngineError as error:
+            await self._engine.load(name, Path(adapter.path))
+        except AdapterRefused as error:
+            if self.refused.get(name) != str(error):
+                _log.error("adapter.refused", adapter=name, version=adapter.version, reason=str(error))
             self.refused[name] = str(error)
-            _log.error("adapter.refused", adapter=name, reason=str(error))
-            return set()
+            return False
         self.refused.pop(name, None)
-        return {name}
+        loaded.add(name)
+        return True
+
+    async def _unload(self, names: set[str], adapters: Iterable[Adapter]) -> None:
+        """Lets go of adapters of ours that no alias names any more; others are none of our business."""
+        ours = {_name(adapter) for adapter in adapters}
+        for name in sorted(names & ours):
+            await self._engine.unload(name)
 
     async def _register(self, fingerprint: str) -> None:
         for folder in self._folders():
+            name = f"{folder.parent.name}/{folder.name}"
             try:
                 manifest = await asyncio.to_thread(verify, folder, base_fingerprint=fingerprint)
+            except BaseDiffers:
+                continue  # another base's, and right for that one
             except ManifestError as error:
-                self.refused[f"{folder.parent.name}/{folder.name}"] = str(error)
-                _log.warning("adapter.invalid", folder=folder.name, reason=str(error))
+                self.refused[name] = str(error)
+                _log.warning("adapter.invalid", folder=name, reason=str(error))
                 continue
             await self._store.add_adapter(
                 Adapter(
@@ -123,14 +157,28 @@ class Reconciler:
     def _folders(self) -> Iterable[Path]:
         for root in (self._shipped, self._home.adapters):
             if root.is_dir():
-                yield from sorted(path.parent for path in root.glob("*/*/manifest.json"))
+                found = sorted(path.parent for path in root.glob("*/*/manifest.json"))
+                # A name that begins with a dot is a folder that is still being written.
+                yield from (folder for folder in found if not folder.name.startswith("."))
 
-    def _mirror(self, fingerprint: str, aliases: Iterable[Alias]) -> None:
+    def _mirror(self, fingerprint: str, usable: Mapping[str, Adapter]) -> None:
         champions = {
-            alias.persona: {"name": model_name(alias.persona, alias.digest), "path": alias.path}
-            for alias in aliases
-            if alias.alias == "champion"
+            persona: {"name": _name(adapter), "path": adapter.path} for persona, adapter in usable.items()
         }
         text = json.dumps({"base_fingerprint": fingerprint, "champions": champions}, indent=1, sort_keys=True)
         if not self._home.champions.is_file() or self._home.champions.read_text(encoding="utf-8") != text:
             write_atomically(self._home.champions, text)
+
+
+def _name(adapter: Adapter) -> str:
+    return model_name(adapter.persona, adapter.digest)
+
+
+def _candidates(named: Mapping[AliasName, str], own: Mapping[str, Adapter]) -> list[Adapter]:
+    """The champion; where its folder is broken the previous one, then the first version.
+
+    Never a version that was only tried: a rejected one has no alias.
+    """
+    digests = [named[alias] for alias in ("champion", "previous") if alias in named]
+    first = [one.digest for one in own.values() if one.version.split("-")[0] == FIRST_VERSION]
+    return [own[digest] for digest in dict.fromkeys([*digests, *reversed(first)]) if digest in own]

@@ -8,15 +8,26 @@ from data.home import rater_hash
 from data.records import Answer, Ballot
 from data.script import Lang, lang_of
 from data.store import Store
+from data.text import clean
 
 __all__ = ["cast", "consent_question"]
 
 ANSWERS: tuple[Answer, ...] = ("yes", "no", "vote")
 VALUES = {"u": 1, "d": -1}
+LONGEST_REASON = 2000
 
 
-async def cast(press: Press, store: Store, secret: bytes) -> VoteOutcome:
-    """Stores what a press means and says what to tell the person; pressing again changes nothing."""
+async def cast(press: Press, store: Store, secret: bytes, *, again: bool = False) -> VoteOutcome:
+    """Stores what a press means and says what to tell the person; pressing again changes nothing.
+
+    Args:
+        press: what was pressed, by whom.
+        store: where votes are.
+        secret: of the rater hashes.
+        again: the same press was begun before, and nobody knows whether its answer was seen.
+    """
+    if press.is_bot:
+        return VoteOutcome(sentence("bots_do_not_vote", lang_of(press.lang_hint) or "en"))
     rater = rater_hash(secret, press.place.platform, press.user)
     lang = lang_of(press.lang_hint) or "en"
     kind, _, rest = press.data.partition(":")
@@ -24,7 +35,7 @@ async def cast(press: Press, store: Store, secret: bytes) -> VoteOutcome:
         return await _consent(rest, rater, lang, store)
     reply_id, _, value = rest.rpartition(":")
     if kind == "vote" and value in VALUES:
-        return await _thumb(Ballot(reply_id, rater, "thumb", VALUES[value], text=None), lang, store)
+        return await _thumb(press, Ballot(reply_id, rater, "thumb", VALUES[value]), lang, store, again=again)
     if kind == "why":
         return await _reason(reply_id, value, press.text, rater, lang, store)
     return VoteOutcome(sentence("no_reply", lang))
@@ -35,11 +46,15 @@ def consent_question(lang: Lang) -> VoteOutcome:
     return VoteOutcome(sentence("consent", lang), buttons)
 
 
-async def _thumb(ballot: Ballot, lang: Lang, store: Store) -> VoteOutcome:
+async def _thumb(press: Press, ballot: Ballot, lang: Lang, store: Store, *, again: bool) -> VoteOutcome:
+    reply = await store.reply(ballot.reply_id)
+    # The button's data comes from outside: it may name a reply of a chat that the person never saw.
+    if reply is None or (reply.platform, reply.chat) != (press.place.platform, press.place.chat):
+        return VoteOutcome(sentence("no_reply", lang))
     result = await store.cast(ballot)
     if result.change == "no_reply":
         return VoteOutcome(sentence("no_reply", lang))
-    if result.ask_consent:
+    if result.ask_consent or (again and await store.consent(ballot.rater_hash) == "asked"):
         return consent_question(lang)
     if ballot.value > 0:
         return VoteOutcome(sentence("thumb_up", lang))
@@ -50,7 +65,8 @@ async def _thumb(ballot: Ballot, lang: Lang, store: Store) -> VoteOutcome:
 async def _reason(reply_id: str, reason: str, text: str, rater: str, lang: Lang, store: Store) -> VoteOutcome:
     if reason not in REASONS:
         return VoteOutcome(sentence("no_vote", lang))
-    result = await store.give_reason(reply_id, rater, reason, text.strip() or None)
+    words = clean(text).strip()[:LONGEST_REASON] or None
+    result = await store.give_reason(reply_id, rater, reason, words)
     return VoteOutcome(sentence("no_vote" if result.change == "no_vote" else "reason", lang))
 
 

@@ -280,7 +280,11 @@ class SqliteStore:
         whose = {"persona": adapter.persona, "base_fingerprint": adapter.base_fingerprint}
 
         async def unit(session: Session) -> bool:
-            await session.run("add_adapter", **asdict(adapter), now=now)
+            values = asdict(adapter)
+            if await session.one("adapter_of_other_digest", **values):
+                # The folder was built anew: the same name, but not the same adapter.
+                values["version"] = f"{adapter.version}-{adapter.digest[:8]}"
+            await session.run("add_adapter", **values, now=now)
             if not champion_if_none or await session.one("get_alias", **whose, alias="champion"):
                 return False
             await session.run("set_alias", **whose, alias="champion", digest=adapter.digest, now=now)

@@ -128,7 +128,7 @@ class Writer:
         try:
             job.result = await job.unit(self._session)
         except Exception as error:  # noqa: BLE001 - goes to the caller; its neighbours are committed
-            job.error = error
+            job.error = _as_data_error(error)
             # A full disk ends the whole transaction, and then there is no savepoint to go back to.
             await self._connection.execute_fetchall("ROLLBACK TO unit")
         await self._connection.execute_fetchall("RELEASE unit")
@@ -139,3 +139,12 @@ class Writer:
                 await self._connection.execute_fetchall("ROLLBACK")
             except sqlite3.Error:
                 _log.exception("store.rollback_failed")
+
+
+def _as_data_error(error: Exception) -> Exception:
+    """A full disk or a lost file is the store's state; everything else is the unit's own mistake."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return error
+    away = StoreUnavailable(f"The store cannot write at the moment: {error}.")
+    away.__cause__ = error
+    return away

@@ -7,6 +7,10 @@ VALUES (
   :report, :now)
 ON CONFLICT (persona, digest) DO UPDATE SET path = excluded.path;
 
+-- name: adapter_of_other_digest
+SELECT digest FROM adapter_version
+WHERE persona = :persona AND base_fingerprint = :base_fingerprint AND version = :version AND digest <> :digest;
+
 -- name: adapters
 SELECT digest, persona, version, base_fingerprint, path, parent, run_id, snapshot_digest, config_digest, report
 FROM adapter_version WHERE base_fingerprint = :base_fingerprint ORDER BY created_at, version;
