@@ -1,4 +1,4 @@
-"""The control socket of a running bot: one JSON line asks, one JSON line answers.
+"""The control socket of a running bot: one JSON line asks, one JSON line answers, or a session begins.
 
 `$TROUPE_HOME/control.sock` is 0600: whoever can open it may do what the operator may. Commands that need
 the store use it while a bot runs, because only the bot writes the store.
@@ -17,23 +17,29 @@ import structlog
 
 from bot.errors import BotError, ControlUnavailable
 
-__all__ = ["Handler", "ask", "serve"]
+__all__ = ["Handler", "Session", "ask", "open_session", "serve"]
 
 _log = structlog.get_logger(__name__)
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+# A command that keeps the connection: the request, then lines both ways until one side closes.
+Session = Callable[[Mapping[str, Any], asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 LONGEST_LINE = 1 << 20
 ANSWER_S = 30.0
 
 
-async def serve(path: Path, handlers: Mapping[str, Handler]) -> None:
+async def serve(
+    path: Path, handlers: Mapping[str, Handler], sessions: Mapping[str, Session] | None = None
+) -> None:
     """Answers until cancelled; the socket file is gone afterwards."""
     path.unlink(missing_ok=True)
     previous = os.umask(0o177)
     try:
         server = await asyncio.start_unix_server(
-            lambda reader, writer: _connection(reader, writer, handlers), path=path, limit=LONGEST_LINE
+            lambda reader, writer: _connection(reader, writer, handlers, sessions or {}),
+            path=path,
+            limit=LONGEST_LINE,
         )
     finally:
         os.umask(previous)
@@ -51,13 +57,8 @@ async def ask(path: Path, command: str, **arguments: Any) -> dict[str, Any]:
         ControlUnavailable: no bot listens there.
         BotError: the bot refused, with its sentence.
     """
+    reader, writer = await open_session(path, command, **arguments)
     try:
-        reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_LINE)
-    except (FileNotFoundError, ConnectionRefusedError, PermissionError) as error:
-        raise ControlUnavailable from error
-    try:
-        writer.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
-        await writer.drain()
         async with asyncio.timeout(ANSWER_S):
             line = await reader.readline()
     except (ConnectionResetError, TimeoutError) as error:
@@ -70,12 +71,39 @@ async def ask(path: Path, command: str, **arguments: Any) -> dict[str, Any]:
     return answer
 
 
+async def open_session(
+    path: Path, command: str, **arguments: Any
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connects and sends the first line; the caller closes the writer.
+
+    Raises:
+        ControlUnavailable: no bot listens there.
+    """
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_LINE)
+    except (FileNotFoundError, ConnectionRefusedError, PermissionError) as error:
+        raise ControlUnavailable from error
+    writer.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
+    await writer.drain()
+    return reader, writer
+
+
 async def _connection(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Mapping[str, Handler]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    handlers: Mapping[str, Handler],
+    sessions: Mapping[str, Session],
 ) -> None:
     try:
         async with asyncio.timeout(ANSWER_S):
-            answer = await _answer(await reader.readline(), handlers)
+            line = await reader.readline()
+        request = _parsed(line)
+        session = sessions.get(str(request.get("command")))
+        if session is not None:
+            await session(request, reader, writer)
+            return
+        async with asyncio.timeout(ANSWER_S):
+            answer = await _answer(request, handlers)
             writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
             await writer.drain()
     except (TimeoutError, ConnectionError):
@@ -84,11 +112,17 @@ async def _connection(
         writer.close()
 
 
-async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> Mapping[str, Any]:
+def _parsed(line: bytes) -> Mapping[str, Any]:
     try:
         request = json.loads(line)
-        handler = handlers[request["command"]]
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
+        return {}
+    return request if isinstance(request, dict) else {}
+
+
+async def _answer(request: Mapping[str, Any], handlers: Mapping[str, Handler]) -> Mapping[str, Any]:
+    handler = handlers.get(str(request.get("command")))
+    if handler is None:
         return {"error": f"Unknown command; known are {', '.join(sorted(handlers))}."}
     try:
         return await handler(request)

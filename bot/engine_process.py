@@ -56,8 +56,10 @@ def read_engine_file(home: Home) -> EngineAddress | None:
     return address
 
 
-def engine_child(settings: Settings, home: Home, environment: Mapping[str, str]) -> Child:
-    """The engine as a supervised child.
+def engine_child(
+    settings: Settings, home: Home, environment: Mapping[str, str], *, adapters: Path | None = None
+) -> Child:
+    """The engine as a supervised child; ``adapters`` are the operator's, where that is not this home.
 
     Raises:
         PortTaken: another program listens on its port.
@@ -70,6 +72,7 @@ def engine_child(settings: Settings, home: Home, environment: Mapping[str, str])
     arguments = [sys.executable, "-m", "engine", "--host", "127.0.0.1", "--port", str(settings.engine_port)]
     arguments += ["--base", settings.base, "--dtype", settings.dtype, "--quantize", settings.quantize]
     arguments += ["--parent-pid", str(os.getpid())]
+    arguments += ["--adapters-root", str((adapters or home.adapters).resolve())]
     if settings.threads is not None:
         arguments += ["--threads", str(settings.threads)]
     clean = {
@@ -115,7 +118,8 @@ async def borrowed_engine(
         return
     with tempfile.TemporaryDirectory(prefix="troupe-") as folder:
         own = Home(Path(folder))
-        child = engine_child(settings.model_copy(update={"engine_port": 0}), own, environment)
+        free = settings.model_copy(update={"engine_port": 0})
+        child = engine_child(free, own, environment, adapters=home.adapters)
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(child.run())
             try:

@@ -80,11 +80,13 @@ class Reconciler:
             self.info = info
             if not info.can_load_adapters or info.base_fingerprint is None:
                 self._champions = {}
+                self.is_up.set()
                 return
             if self._registered != info.base_fingerprint:
                 await self._register(info.base_fingerprint)
                 self._registered = info.base_fingerprint
             await self._load(info.base_fingerprint)
+            self.is_up.set()
 
     async def _load(self, fingerprint: str) -> None:
         aliases = await self._store.aliases(fingerprint)

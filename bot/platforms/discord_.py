@@ -34,6 +34,7 @@ from bot.platform import (
     SendUnknown,
     VoteOutcome,
 )
+from data.script import Lang
 
 __all__ = ["Discord", "incoming_of"]
 
@@ -45,14 +46,14 @@ CAPABILITIES = Capabilities(
 )
 # Longer waits come back to the writer, which gives up previews but never the final text.
 LONGEST_RATE_LIMIT_S = 30.0
-LANGUAGES = {
+LANGUAGES: Mapping[Lang, discord.Locale] = {
     "zh-CN": discord.Locale.chinese,
     "zh-TW": discord.Locale.taiwan_chinese,
 }
 # What a person fills in after a command's name.
 ARGUMENTS = ("persona",)
 
-Menu = Mapping[str, Sequence[tuple[str, str]]]
+Menu = Mapping[Lang, Sequence[tuple[str, str]]]
 
 
 class Discord:

@@ -45,6 +45,7 @@ from bot.platform import (
     SendUnknown,
     VoteOutcome,
 )
+from data.script import Lang
 
 __all__ = ["Telegram", "events_of"]
 
@@ -60,7 +61,7 @@ CAPABILITIES = Capabilities(
 )
 LONGEST_ANSWER = 200
 # Telegram knows two-letter codes only, so Traditional Chinese shares one menu with Simplified.
-MENU_CODES = {"en": None, "zh-CN": "zh"}
+MENU_CODES: Mapping[Lang, str | None] = {"en": None, "zh-CN": "zh"}
 UPDATES = ["message", "edited_message", "callback_query"]
 
 
@@ -72,7 +73,7 @@ class Telegram:
         token: str,
         core: Core,
         *,
-        menu: Mapping[str, Sequence[tuple[str, str]]],
+        menu: Mapping[Lang, Sequence[tuple[str, str]]],
         api_url: str | None = None,
     ) -> None:
         """``menu``: (command, description) for "en", "zh-CN" and "zh-TW"."""

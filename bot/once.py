@@ -1,0 +1,190 @@
+"""`troupe chat --once` and `--batch`: questions through an engine, without store or memory of people.
+
+The engine is the configured one, else one that runs for this home, else one of our own that ends afterwards.
+The adapter is the champion that the running bot mirrored, else v0 of the base.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bot.compose import Composed, compose
+from bot.guard import presentable
+from bot.tokens import Tokens
+from data.home import Home
+from data.manifest import ManifestError, verify
+from data.script import script_of
+from data.text import clean
+from engine.errors import EngineBusy, EngineError
+from engine.protocol import Engine, EngineInfo, model_name
+from personas.errors import PersonaError
+from personas.loader import Persona
+from personas.prompt import Turn
+
+__all__ = ["Asked", "Guest", "Heard", "read_batch", "visit"]
+
+AT_ONCE = 4
+SMALLEST_CONTEXT = 1024
+MOST_WAITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One row of a batch; ``error`` says why it cannot be asked."""
+
+    id: str
+    turns: tuple[str, ...] = ()
+    error: str | None = None
+    is_multi: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came of it; ``explained`` is what went into the last prompt."""
+
+    asked: Asked
+    replies: tuple[str, ...] = ()
+    seconds: float = 0.0
+    error: str | None = None
+    explained: Composed | None = None
+
+
+class Guest:
+    """Asks one persona, or the base, on an engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        info: EngineInfo,
+        persona: Persona | None,
+        adapter: str | None,
+        *,
+        seed: int = 0,
+        greedy: bool = False,
+    ) -> None:
+        self._engine = engine
+        self._info = info
+        self._persona = persona
+        self._seed = seed
+        self._greedy = greedy
+        self._tokens = Tokens(engine)
+        self._tokens.use(info)
+        self.adapter = adapter
+
+    async def ask(self, asked: Asked, *, hear: Callable[[str], None] | None = None) -> Heard:
+        """Asks turn by turn; ``hear`` gets the last reply's text as it grows."""
+        if asked.error is not None:
+            return Heard(asked, error=asked.error)
+        began = time.monotonic()
+        history: list[Turn] = []
+        composed = None
+        try:
+            for question in asked.turns:
+                composed = await self._composed(history, clean(question).strip())
+                reply = await self._reply(composed, f"{asked.id}-{len(history)}", hear)
+                history.append(Turn(question, reply))
+        except (EngineError, PersonaError) as error:
+            return Heard(asked, error=str(error))
+        replies = tuple(turn.assistant for turn in history)
+        return Heard(asked, replies, round(time.monotonic() - began, 3), explained=composed)
+
+    async def batch(self, rows: Sequence[Asked], emit: Callable[[Heard], None]) -> None:
+        """Asks a few at once and emits the answers in the order of the rows."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(row: Asked) -> Heard:
+            async with gate:
+                return await self.ask(row)
+
+        async with asyncio.TaskGroup() as tasks:
+            for task in [tasks.create_task(one(row)) for row in rows]:
+                emit(await task)
+
+    async def _composed(self, history: Sequence[Turn], question: str) -> Composed:
+        composed = await compose(
+            self._persona,
+            history,
+            question,
+            lang=script_of(question),
+            tokens=self._tokens,
+            context=self._info.context or SMALLEST_CONTEXT,
+            adapter=self.adapter,
+            seed=self._seed,
+        )
+        if self._greedy:
+            return replace(composed, sampling=replace(composed.sampling, temperature=0.0))
+        return composed
+
+    async def _reply(self, composed: Composed, name: str, hear: Callable[[str], None] | None) -> str:
+        waits = 0
+        while True:
+            text = ""
+            try:
+                async for delta in self._engine.generate(
+                    composed.model, composed.messages, composed.sampling, request_id=name
+                ):
+                    text += delta.text
+                    if hear is not None:
+                        hear(presentable(text, final=False))
+            except EngineBusy as error:
+                waits += 1
+                if waits > MOST_WAITS:
+                    raise
+                await asyncio.sleep(error.retry_after_s)
+                continue
+            return presentable(text, final=True)
+
+
+async def visit(
+    engine: Engine, home: Home, shipped: Path, persona: Persona | None, *, seed: int, greedy: bool
+) -> Guest:
+    """A guest with the persona's adapter loaded; without one for this base, by prompt only.
+
+    Raises:
+        EngineError: the engine does not answer, or refuses the adapter.
+    """
+    info = await engine.info()
+    adapter = None
+    if persona is not None and info.can_load_adapters and info.base_fingerprint is not None:
+        found = _adapter(home, shipped, persona.slug, info.base_fingerprint)
+        if found is not None:
+            adapter, path = found
+            await engine.load(adapter, path)
+    return Guest(engine, info, persona, adapter, seed=seed, greedy=greedy)
+
+
+def read_batch(text: str) -> list[Asked]:
+    """The rows of a batch; one that cannot be read keeps its place and says why."""
+    return [_row(line, number) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def _adapter(home: Home, shipped: Path, slug: str, fingerprint: str) -> tuple[str, Path] | None:
+    with suppress(OSError, ValueError, KeyError):
+        mirror = json.loads(home.champions.read_text(encoding="utf-8"))
+        if mirror["base_fingerprint"] == fingerprint:
+            champion = mirror["champions"][slug]
+            return champion["name"], Path(champion["path"])
+    with suppress(ManifestError):
+        folder = shipped / slug / "v0"
+        return model_name(slug, verify(folder, base_fingerprint=fingerprint).digest), folder
+    return None
+
+
+def _row(line: str, number: int) -> Asked:
+    identity = f"line {number}"
+    try:
+        values: dict[str, Any] = json.loads(line)
+        identity = str(values.get("id", identity))
+        turns = values["turns"] if "turns" in values else [values["question"]]
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return Asked(identity, error=f'line {number} must be {{"id", "question"}} or {{"id", "turns": […]}}')
+    if not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
+        return Asked(identity, error=f"line {number}: every question must be a text that is not empty")
+    return Asked(identity, tuple(turns), is_multi="turns" in values)
