@@ -60,10 +60,12 @@ class Reconciler:
     async def run(self) -> None:
         """Reconciles until cancelled; an engine that is away is asked again."""
         while True:
+            was_there = self.info is not None
             try:
                 await self.once()
             except EngineError as error:
-                _log.info("engine.away", reason=str(error))
+                if was_there:
+                    _log.info("engine.away", reason=str(error))
                 self.info = None
             except (DataError, OSError) as error:
                 _log.warning("adapters.unreconciled", reason=str(error))

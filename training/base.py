@@ -2,14 +2,15 @@
 
 It learns to talk plainly as nobody in particular, to do small sums and translate words, and to use the
 lore and memory lines of a prompt on made-up characters. The cast's own text it reads only as running text:
-who a persona is lives in that persona's adapter.
+a last cycle lets it talk under their cards, and each persona's adapter makes it that persona.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,16 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from personas.loader import Persona
 from personas.prompt import budget_for
-from training.corpus import Row, chats
+from training.corpus import Row, chats, split_rows
 from training.course import Course, Curve, joined, train
-from training.dataset import Batches, Example, batches, chat_example, document_examples
+from training.dataset import (
+    Batches,
+    Example,
+    batches,
+    chat_example,
+    document_examples,
+    persona_epoch,
+)
 from training.recipes import BaseRecipe
 from training.tokenizer import train_tokenizer
 
@@ -49,9 +57,11 @@ def build_base(
     )
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(_config(recipe, tokenizer))
+    plans = [partial(_text_epochs, tokenizer, corpora, recipe, cycle, seed) for cycle in range(recipe.cycles)]
+    plans.append(partial(_cast_epochs, tokenizer, corpora, recipe, seed))
     curves = [
-        _cycle(model, tokenizer, corpora, recipe, cycle, work=work, seed=seed, progress=progress)
-        for cycle in range(recipe.cycles)
+        _cycle(model, tokenizer, plan, recipe, cycle, work=work, seed=seed, progress=progress)
+        for cycle, plan in enumerate(plans)
     ]
     model.to(torch.bfloat16)
     model.save_pretrained(out)
@@ -61,7 +71,7 @@ def build_base(
 def _cycle(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
-    corpora: Corpora,
+    groups_of: Callable[[], list[list[Example]]],
     recipe: BaseRecipe,
     cycle: int,
     *,
@@ -74,15 +84,49 @@ def _cycle(
     if curve_file.is_file():
         load_model(model, str(kept))
         return Curve(**json.loads(curve_file.read_text(encoding="utf-8")))
-    groups: list[list[Example]] = []
-    for epoch in range(cycle * recipe.epochs, (cycle + 1) * recipe.epochs):
-        examples = _epoch(tokenizer, corpora, recipe, seed=seed + epoch)
-        groups += batches(examples, size=recipe.rows_per_step, seed=seed + epoch)
+    groups = groups_of()
     course = Course(work / f"cycle-{cycle}", recipe.learning_rate, recipe.warmup, seed, progress=progress)
     curve = train(model, Batches(groups, padding=tokenizer.pad_token_id), course)
     save_model(model, str(kept))
     curve_file.write_text(json.dumps(asdict(curve)), encoding="utf-8")
     return curve
+
+
+def _text_epochs(
+    tokenizer: PreTrainedTokenizerFast, corpora: Corpora, recipe: BaseRecipe, cycle: int, seed: int
+) -> list[list[Example]]:
+    groups: list[list[Example]] = []
+    for epoch in range(cycle * recipe.epochs, (cycle + 1) * recipe.epochs):
+        examples = _epoch(tokenizer, corpora, recipe, seed=seed + epoch)
+        groups += batches(examples, size=recipe.rows_per_step, seed=seed + epoch)
+    return groups
+
+
+def _cast_epochs(
+    tokenizer: PreTrainedTokenizerFast, corpora: Corpora, recipe: BaseRecipe, seed: int
+) -> list[list[Example]]:
+    budget = budget_for(recipe.context)
+    groups: list[list[Example]] = []
+    for epoch in range(recipe.cast_epochs):
+        examples: list[Example] = []
+        for persona, rows in corpora.cast:
+            examples += persona_epoch(
+                tokenizer,
+                persona,
+                rows,
+                budget=budget,
+                joined=recipe.cast_joined,
+                longest=recipe.cast_longest,
+                lore_share=recipe.cast_lore,
+                seed=seed + epoch,
+            )
+        _, general = split_rows(corpora.general, share=recipe.cast_general, seed=seed + epoch)
+        examples += [
+            _general_example(tokenizer, dealt, budget)
+            for dealt in chats(general, share=JOINED, longest=LONGEST, seed=seed + epoch)
+        ]
+        groups += batches(examples, size=recipe.rows_per_step, seed=seed + epoch)
+    return groups
 
 
 def corpus_texts(corpora: Corpora) -> list[str]:

@@ -40,7 +40,9 @@ class Recipe:
 class BaseRecipe:
     """How the starter base is trained from nothing; sizes are multiples of 64 so that nf4 fits.
 
-    The text is read ``cycles`` times ``epochs``; each cycle warms up and cools down anew.
+    The text is read ``cycles`` times ``epochs``; each cycle warms up and cools down anew. A last cycle of
+    ``cast_epochs`` reads the cast's dialogues as chats under their cards, beside ``cast_general`` of the
+    general rows: adapters alone did not carry them (docs/starter.md).
     """
 
     vocabulary: int = 6144
@@ -54,6 +56,11 @@ class BaseRecipe:
     learning_rate: float = 2e-3
     epochs: int = 4
     cycles: int = 2
+    cast_epochs: int = 3
+    cast_joined: float = 0.75
+    cast_longest: int = 6
+    cast_lore: float = 0.6
+    cast_general: float = 0.3
     rows_per_step: int = 8
     warmup: float = 0.03
     document_length: int = 192

@@ -1,0 +1,132 @@
+"""`troupe run` as a process: it starts, greets, survives what dies beside it, and ends in time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+
+import httpx
+import pytest
+
+from tests.fakes.engine import FakeEngine
+from tests.fakes.process import is_alive, troupe_process
+from tests.fakes.telegram import FakeTelegram
+from tests.waiting import until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(name="tiny", scope="module")
+def _tiny(tmp_path_factory):
+    from tests.fakes.tiny import make_base
+
+    return make_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+async def test_it_greets_with_an_exchange_per_persona_and_ends_on_sigterm(tmp_path):
+    async with FakeEngine() as engine:
+        environment = {"TROUPE_ENGINE_URLS": engine.url}
+        async with troupe_process(tmp_path / "home", environment=environment) as running:
+            page = await running.page()
+            await until(lambda: running.said("stop      Ctrl-C"), seconds=30)
+            assert running.said("Harry Potter") is not None
+            assert running.said("李白") is not None
+            assert running.said(".venv/bin/troupe chat") is not None
+            assert running.said("DISCORD_TOKEN") is not None
+            async with httpx.AsyncClient() as client:
+                assert (await client.get(f"{page}/health")).status_code == 200
+                assert "李白" in (await client.get(page, headers={"Accept-Language": "zh-CN"})).text
+            assert await running.end() == 0
+
+
+async def test_ctrl_c_ends_it_in_order(tmp_path):
+    async with FakeEngine() as engine:
+        environment = {"TROUPE_ENGINE_URLS": engine.url}
+        async with troupe_process(tmp_path / "home", environment=environment) as running:
+            await running.page()
+            assert await running.end(signal.SIGINT) == 0
+    assert not (tmp_path / "home" / "control.sock").exists()
+
+
+async def test_a_killed_engine_is_started_again_and_no_process_is_left(tmp_path, tiny):
+    home = tmp_path / "home"
+    environment = {"TROUPE_BASE": str(tiny), "TROUPE_THREADS": "1"}
+    async with troupe_process(home, environment=environment) as running:
+        await until(lambda: running.said("bot.up"), seconds=60)
+        first = json.loads((home / "engine.json").read_text())["pid"]
+        os.kill(first, signal.SIGKILL)
+
+        def second():
+            try:
+                pid = json.loads((home / "engine.json").read_text())["pid"]
+            except (FileNotFoundError, ValueError):
+                return None
+            return pid if pid != first and is_alive(pid) else None
+
+        engine = await until(second, seconds=60)
+        assert await running.end() == 0
+    await until(lambda: not is_alive(engine))
+
+
+async def test_a_killed_bot_leaves_no_engine_behind(tmp_path, tiny):
+    home = tmp_path / "home"
+    environment = {"TROUPE_BASE": str(tiny), "TROUPE_THREADS": "1"}
+    async with troupe_process(home, environment=environment) as running:
+        await until(lambda: running.said("bot.up"), seconds=60)
+        engine = json.loads((home / "engine.json").read_text())["pid"]
+        await running.kill()
+        await until(lambda: not is_alive(engine), seconds=20)
+
+
+async def test_a_port_in_use_is_one_sentence_that_names_the_setting(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment = {
+            "TROUPE_WEB_PORT": str(taken.getsockname()[1]),
+            "TROUPE_ENGINE_URLS": "http://127.0.0.1:1",
+        }
+        async with troupe_process(tmp_path / "home", environment=environment) as running:
+            assert await running.process.wait() == 1
+    assert running.said("web_port") is not None
+    assert "Traceback" not in running.output
+
+
+async def test_an_unknown_key_in_the_environment_is_one_sentence(tmp_path):
+    async with troupe_process(tmp_path / "home", environment={"TROUPE_QUANTISE": "nf4"}) as running:
+        assert await running.process.wait() == 1
+    (line,) = [line for line in running.lines if line]
+    assert "TROUPE_QUANTISE" in line
+    assert "quantize" in line
+
+
+async def test_a_missing_base_is_one_sentence_and_the_page_stays_up(tmp_path):
+    environment = {"TROUPE_BASE": str(tmp_path / "nowhere")}
+    async with troupe_process(tmp_path / "home", environment=environment) as running:
+        page = await running.page()
+        line = await until(lambda: running.said("nowhere"), seconds=40)
+        assert "Traceback" not in line
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"{page}/health")).status_code == 200
+        assert await running.end() == 0
+
+
+async def test_a_broken_persona_and_a_wrong_token_cost_only_themselves(tmp_path):
+    broken = tmp_path / "home" / "personas" / "gandalf"
+    broken.mkdir(parents=True)
+    (broken / "persona.toml").write_text("format = 1\nwand = true\n")
+    async with FakeEngine() as engine, FakeTelegram() as telegram:
+        environment = {
+            "TROUPE_ENGINE_URLS": engine.url,
+            "TELEGRAM_TOKEN": "1:not-the-right-one",
+            "TROUPE_TELEGRAM_API_URL": telegram.url,
+        }
+        async with troupe_process(tmp_path / "home", environment=environment) as running:
+            page = await running.page()
+            refused = await until(lambda: running.said("platform.refused"), seconds=30)
+            assert "@BotFather" in refused
+            assert "unknown key wand" in (running.said("persona.broken") or "")
+            assert "not-the-right-one" not in running.output
+            async with httpx.AsyncClient() as client:
+                assert "Harry Potter" in (await client.get(page)).text
+            assert await running.end() == 0
