@@ -21,7 +21,11 @@ __all__ = ["Row", "chats", "read_rows", "split_rows"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One dialogue, as finished exchanges; ``lore`` are section slugs that its last turn needs."""
+    """One dialogue, as finished exchanges; ``lore`` are section slugs that its last turn needs.
+
+    ``is_variant``: a third or later answer to a question (source ``troupe-variant``). A model of the
+    starter's size learns no answer well when it sees each one twice; larger bases read them all.
+    """
 
     turns: tuple[Turn, ...]
     lang: str
@@ -30,6 +34,7 @@ class Row:
     card: str = ""
     facts: tuple[str, ...] = ()
     memory: tuple[str, ...] = ()
+    is_variant: bool = False
 
     @property
     def question(self) -> str:
@@ -105,4 +110,5 @@ def _row(data: dict[str, Any]) -> Row:
         card=data.get("card", ""),
         facts=tuple(data.get("facts", ())),
         memory=tuple(data.get("memory", ())),
+        is_variant=data.get("source") == "troupe-variant",
     )

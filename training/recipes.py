@@ -23,8 +23,8 @@ class Recipe:
     rank: int = 32
     alpha: int = 64
     dropout: float = 0.05
-    learning_rate: float = 2e-3
-    epochs: float = 4
+    learning_rate: float = 5e-4
+    epochs: float = 1
     rows_per_step: int = 8
     warmup: float = 0.05
     joined: float = 0.7
@@ -33,6 +33,7 @@ class Recipe:
     general_share: float = 0.1
     validation: float = 0.03
     most_rows: int | None = None
+    variants: bool = False
     targets: tuple[str, ...] = LINEAR_LAYERS
 
 
@@ -56,11 +57,11 @@ class BaseRecipe:
     learning_rate: float = 2e-3
     epochs: int = 4
     cycles: int = 2
-    cast_epochs: int = 3
+    cast_epochs: int = 4
     cast_joined: float = 0.75
     cast_longest: int = 6
     cast_lore: float = 0.6
-    cast_general: float = 0.3
+    cast_general: float = 0.1
     rows_per_step: int = 8
     warmup: float = 0.03
     document_length: int = 192
@@ -73,7 +74,9 @@ RECIPES = {
     # To see that every step works, in a minute or two; it teaches nothing.
     "quick": Recipe("quick", rank=8, alpha=16, epochs=1, most_rows=160),
     # For a pretrained base of some billions: it speaks already, so lower and shorter.
-    "large": Recipe("large", rank=16, alpha=32, learning_rate=1e-4, epochs=2, joined=0.3, general_share=0.3),
+    "large": Recipe(
+        "large", variants=True, rank=16, alpha=32, learning_rate=1e-4, epochs=2, joined=0.3, general_share=0.3
+    ),
 }
 
 

@@ -64,8 +64,9 @@ def run(folder: Path, *, base: Path, out: Path, work: Path, progress: bool = Tru
     tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     model = _model(base, recipe, seed=snapshot.seed)
     context = int(getattr(model.config, "max_position_embeddings", 1024))
+    written = read_rows(folder / "replay_persona.jsonl")
     rows, held = split_rows(
-        read_rows(folder / "replay_persona.jsonl")[: recipe.most_rows],
+        [row for row in written if recipe.variants or not row.is_variant][: recipe.most_rows],
         share=recipe.validation,
         seed=snapshot.seed,
     )

@@ -16,7 +16,7 @@ from data.manifest import base_fingerprint
 from data.snapshot import write_corpus_snapshot
 from personas.loader import load_cast
 from training.base import Corpora, build_base
-from training.corpus import read_rows
+from training.corpus import Row, read_rows
 from training.recipes import STARTER_BASE, BaseRecipe, digest
 from training.report import draw_loss, write_report
 from training.run import run
@@ -48,7 +48,7 @@ def build_starter(
     corpora = Corpora(
         general=tuple(rows[:: QUICK_STRIDE if quick else 1]),
         cast=tuple(
-            (persona, tuple(read_rows(persona.folder / "dialogues.jsonl")[:: QUICK_STRIDE if quick else 1]))
+            (persona, tuple(_rows(persona.folder)[:: QUICK_STRIDE if quick else 1]))
             for persona in cast.personas.values()
         ),
     )
@@ -58,6 +58,10 @@ def build_starter(
         name = "quick" if quick else "starter"
         _adapter(persona.folder, general, out=out, work=work, recipe=name, seed=seed, progress=progress)
     return out
+
+
+def _rows(folder: Path) -> list[Row]:
+    return [row for row in read_rows(folder / "dialogues.jsonl") if not row.is_variant]
 
 
 def _base(corpora: Corpora, recipe: BaseRecipe, *, out: Path, work: Path, seed: int, progress: bool) -> None:
