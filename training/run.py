@@ -66,10 +66,11 @@ def run(folder: Path, *, base: Path, out: Path, work: Path, progress: bool = Tru
     context = int(getattr(model.config, "max_position_embeddings", 1024))
     written = read_rows(folder / "replay_persona.jsonl")
     rows, held = split_rows(
-        [row for row in written if recipe.variants or not row.is_variant][: recipe.most_rows],
+        [row for row in written if recipe.variants or not row.is_variant],
         share=recipe.validation,
         seed=snapshot.seed,
     )
+    rows = rows[: recipe.most_rows]
     general = read_rows(folder / "replay_general.jsonl")
     budget = budget_for(context)
     groups = _groups(tokenizer, persona, rows, general, recipe, budget=budget, seed=snapshot.seed)
