@@ -171,6 +171,8 @@ def _save(model: Any, staging: Path) -> None:
     values = json.loads(config.read_text(encoding="utf-8"))
     # peft keeps them in a set: in any other order the same run would get another digest.
     values["target_modules"] = sorted(values["target_modules"])
+    # The base is known by its fingerprint, not by where it lay on this machine.
+    values["base_model_name_or_path"] = None
     config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     weights = staging / "adapter_model.safetensors"
     tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in load_file(weights).items()}
