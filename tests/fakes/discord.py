@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import json
 import re
 import time
@@ -20,25 +21,33 @@ import discord
 from aiohttp import WSMsgType, web
 from yarl import URL
 
+from tests.fakes.exchange import Exchange
+
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GAbCdE.abcdefghijklmnopqrstuvwxyz0123456789AB"
 APPLICATION = "123456789012345678"
 GUILD, CHANNEL, DIRECT = "200000000000000001", "300000000000000001", "300000000000000009"
 ME = {"id": APPLICATION, "username": "troupe", "discriminator": "0", "global_name": None, "avatar": None}
-ME |= {"bot": True, "public_flags": 0, "flags": 0}
+ME |= {"bot": True, "public_flags": 0, "flags": 0, "primary_guild": None}
 ANSWER_WITHIN_S = 3.0
 
 
 def person(number: int = 7, *, bot: bool = False) -> dict[str, Any]:
     identity = str(400000000000000000 + number)
     base = {"id": identity, "username": f"person{number}", "discriminator": "0", "avatar": None}
-    return base | {"global_name": f"Person {number}", "bot": bot, "public_flags": 0}
+    base |= {"global_name": f"Person {number}", "bot": bot, "public_flags": 0, "flags": 0}
+    return base | {"primary_guild": None}
 
 
 @dataclass
 class FakeDiscord:
-    """``messages`` is what people see now, ``history`` every text a message went through."""
+    """``messages`` is what people see now, ``history`` every text a message went through.
+
+    ``exchanges`` is every request with its answer, ``dispatched`` every event, both as sent then.
+    """
 
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+    dispatched: list[dict[str, Any]] = field(default_factory=list)
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: dict[str, list[str]] = field(default_factory=dict)
     whispers: list[dict[str, Any]] = field(default_factory=list)
@@ -53,7 +62,6 @@ class FakeDiscord:
     _nonces: dict[str, str] = field(default_factory=dict)
     _interactions: dict[str, dict[str, Any]] = field(default_factory=dict)
     _sockets: list[Gateway] = field(default_factory=list)
-    _sent: list[dict[str, Any]] = field(default_factory=list)
     _number: int = 500000000000000000
     _sequence: int = 0
     _runner: web.AppRunner | None = None
@@ -98,7 +106,7 @@ class FakeDiscord:
         message = self._message(channel, text, author)
         if reply_to is not None:
             message["type"] = 19
-            message["message_reference"] = {"message_id": reply_to, "channel_id": channel}
+            message["message_reference"] = {"type": 0, "message_id": reply_to, "channel_id": channel}
             message["referenced_message"] = self.messages[reply_to]
         named = re.findall(r"<@!?(\d+)>", text)
         message["mentions"] = [ME if i == APPLICATION else person(int(i) - 400000000000000000) for i in named]
@@ -126,8 +134,9 @@ class FakeDiscord:
 
     async def dispatch(self, event: str, data: Any) -> None:
         self._sequence += 1
-        payload = {"op": 0, "t": event, "s": self._sequence, "d": data}
-        self._sent.append(payload)
+        # A copy: what is sent again after a resume is what was said then.
+        payload = copy.deepcopy({"op": 0, "t": event, "s": self._sequence, "d": data})
+        self.dispatched.append(payload)
         for gateway in list(self._sockets):
             await gateway.send(payload)
 
@@ -166,6 +175,14 @@ class FakeDiscord:
         ):
             return _json({"message": "401: Unauthorized", "code": 0}, 401)
         self.calls.append((method, path, body))
+        response = await self._answer(method, path, body)
+        answer = json.loads(response.body) if isinstance(response.body, bytes) else None
+        self.exchanges.append(
+            Exchange(method, f"/{path}", body, response.status, answer, dict(request.query))
+        )
+        return response
+
+    async def _answer(self, method: str, path: str, body: Any) -> web.Response:
         for index, (prefix, wait) in enumerate(self.limit_next):
             if f"{method} {path}".startswith(prefix):
                 del self.limit_next[index]
@@ -173,7 +190,8 @@ class FakeDiscord:
         for pattern, verb, handler in self._table():
             found = re.fullmatch(pattern, path)
             if found and verb == method:
-                return await handler(body or {}, *found.groups())
+                response: web.Response = await handler(body or {}, *found.groups())
+                return response
         return _json({"message": "404: Not Found", "code": 0}, 404)
 
     def _table(self) -> list[tuple[str, str, Any]]:
@@ -189,13 +207,16 @@ class FakeDiscord:
         ]
 
     async def _me(self, _body: Any) -> web.Response:
-        return _json(ME)
+        return _json(ME | {"mfa_enabled": False, "locale": "en-US"})
 
     async def _application(self, _body: Any) -> web.Response:
         return _json(
-            {"id": APPLICATION, "name": "troupe", "icon": None, "description": "", "bot_public": True}
-            | {"bot_require_code_grant": False, "verify_key": "00", "flags": 1 << 19, "summary": ""}
-            | {"owner": person(1), "team": None, "rpc_origins": []}
+            {"id": APPLICATION, "name": "troupe", "icon": None, "description": "", "type": None}
+            | {"bot_public": True, "bot_require_code_grant": False, "verify_key": "00", "rpc_origins": []}
+            | {"flags": 1 << 19, "flags_new": str(1 << 19), "owner": person(1), "team": None}
+            | {"redirect_uris": [], "interactions_endpoint_url": None, "eligible_oauth2_scopes": []}
+            | {"role_connections_verification_url": None, "explicit_content_filter": 0}
+            | {f"approximate_{what}_count": 1 for what in ("guild", "user_install", "user_authorization")}
         )
 
     async def _set_commands(self, body: Any) -> web.Response:
@@ -203,6 +224,8 @@ class FakeDiscord:
         shown = [
             {"id": self._next(), "application_id": APPLICATION, "version": "1", "type": 1}
             | {"default_member_permissions": None, **command}
+            # Where the bot may be installed is the portal's choice unless the command says so.
+            | {"integration_types": command.get("integration_types") or [0]}
             for command in body
         ]
         return _json(shown)
@@ -246,8 +269,10 @@ class FakeDiscord:
         if interaction["answered"]:
             return _json({"message": "Interaction has already been acknowledged.", "code": 40060}, 400)
         interaction["answered"] = True
-        answer = {"id": number, "type": interaction["type"], "response_message_ephemeral": True}
-        return _json({"interaction": answer, "resource": {"type": body["type"]}})
+        # A deferral makes no resource yet.
+        whispered = bool((body.get("data") or {}).get("flags", 0) & 64)
+        answer = {"id": number, "type": interaction["type"], "response_message_ephemeral": whispered}
+        return _json({"interaction": answer})
 
     async def _followup(self, body: Any, token: str) -> web.Response:
         interaction = self._interactions.get(token)
@@ -258,7 +283,7 @@ class FakeDiscord:
             return refused
         message = self._shape(interaction["channel_id"], body["content"], ME)
         message |= {"components": _numbered(body.get("components", [])), "flags": body.get("flags", 0)}
-        message |= {"webhook_id": APPLICATION, "to": interaction["user"]}
+        message |= {"webhook_id": APPLICATION, "application_id": APPLICATION}
         self.whispers.append(message)
         return _json(message)
 
@@ -288,7 +313,7 @@ class FakeDiscord:
         elif operation == 6:
             self.resumes += 1
             self._sockets.append(gateway)
-            for missed in self._sent:
+            for missed in self.dispatched:
                 if missed["s"] > data["seq"]:
                     await gateway.send(missed)
             gateway.ready = True
@@ -362,7 +387,9 @@ class FakeDiscord:
 
     @staticmethod
     def _member() -> dict[str, Any]:
-        return {"roles": [], "joined_at": _now(), "deaf": False, "mute": False, "flags": 0, "nick": None}
+        member = {"roles": [], "joined_at": _now(), "deaf": False, "mute": False, "flags": 0, "nick": None}
+        member |= {"avatar": None, "banner": None, "pending": False, "premium_since": None}
+        return member | {"communication_disabled_until": None}
 
     def _message(self, channel: str, text: str, author: dict[str, Any]) -> dict[str, Any]:
         message = self._shape(channel, text, author)
@@ -436,7 +463,8 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 
 def _limited(wait: float) -> web.Response:
-    body = json.dumps({"message": "You are being rate limited.", "retry_after": wait, "global": False})
+    answer = {"message": "You are being rate limited.", "code": 0, "retry_after": wait, "global": False}
+    body = json.dumps(answer)
     headers = {"Retry-After": str(wait), "X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "0", "Via": "1.1"}
     headers |= {"X-RateLimit-Reset-After": str(wait), "X-RateLimit-Bucket": "b"}
     return web.Response(body=body.encode(), status=429, content_type="application/json", headers=headers)

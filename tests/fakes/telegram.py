@@ -14,6 +14,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.exchange import Exchange
+
 TOKEN = "123456:abcdefghijklmnopqrstuvwxyzABCDEFGHI"
 BOT = {"id": 123456, "is_bot": True, "first_name": "Troupe", "username": "troupe_bot"}
 BOT |= {"can_join_groups": True, "can_read_all_group_messages": False, "supports_inline_queries": False}
@@ -32,9 +34,13 @@ class Refusal(Exception):
 
 @dataclass
 class FakeTelegram:
-    """``calls`` is what came in, ``messages`` what a person sees now, ``history`` each text of a message."""
+    """``calls`` is what came in, ``messages`` what a person sees now, ``history`` each text of a message.
+
+    ``exchanges`` is every call's raw form with its answer, as they went over the wire.
+    """
 
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
     messages: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
     history: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     answers: list[dict[str, Any]] = field(default_factory=list)
@@ -144,6 +150,14 @@ class FakeTelegram:
         if request.match_info["token"] != TOKEN:
             return self._refused(Refusal(401, "Unauthorized"))
         self.calls.append((method, sent))
+        response = await self._answer(method, sent)
+        assert isinstance(response.body, bytes)
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        answer = json.loads(response.body)
+        self.exchanges.append(Exchange(request.method, method, form, response.status, answer))
+        return response
+
+    async def _answer(self, method: str, sent: dict[str, Any]) -> web.Response:
         for index, (name, refusal) in enumerate(self.refuse):
             if name == method:
                 del self.refuse[index]
