@@ -24,8 +24,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from bot.banner import greet
+from bot.control import parsed
 from bot.control import serve as serve_control
 from bot.conversation import Conversation
+from bot.desk import COMMANDS, Desk
 from bot.engine_process import EngineAddress, engine_child, wait_for_engine
 from bot.errors import BotError, EngineGone
 from bot.outbox import Outbox
@@ -48,6 +50,7 @@ from data.logs import set_up_logs
 from data.sqlite import SqliteStore, open_store
 from engine.client import HttpEngine
 from engine.errors import EngineError
+from personas.errors import PersonaError
 from personas.loader import Cast, load_cast
 
 __all__ = ["ROOT", "SHIPPED_ADAPTERS", "SHIPPED_PERSONAS", "Bot", "make_bot", "run", "starter_or"]
@@ -162,7 +165,7 @@ async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
             tasks.create_task(bot.reconciler.run())
             tasks.create_task(keep("web", web.run))
             _start_platforms(tasks, bot)
-            terminal = Terminal(bot.core)
+            terminal = Terminal(bot.core, bot.cast)
             bot.core.attach(terminal)
             sessions = {"terminal": partial(_terminal, terminal)}
             tasks.create_task(serve_control(home.control_socket, _handlers(bot), sessions))
@@ -191,9 +194,8 @@ async def _when_up(bot: Bot, web: Web, child: Child | None) -> None:
         try:
             address = await wait_for_engine(bot.home, child)
         except EngineGone as error:
-            # The supervisor goes on trying; people hear that the persona rests.
+            # The supervisor goes on trying; people hear that the persona rests meanwhile.
             _log.error("engine.not_up", reason=str(error))
-            return
     await bot.reconciler.is_up.wait()
     info = bot.reconciler.info
     fingerprint = None if info is None else info.base_fingerprint
@@ -201,8 +203,10 @@ async def _when_up(bot: Bot, web: Web, child: Child | None) -> None:
         runs = make_runs(bot, fingerprint)
         web.app.include_router(worker_routes(runs, bot.settings.worker_secret.get_secret_value()))
     _log.info("bot.up", page=web.url, engine=bot.engine.url, pid=None if address is None else address.pid)
-    with contextlib.suppress(EngineError):
+    try:
         await greet(bot.cast, bot.engine, bot.reconciler, page=web.url, settings=bot.settings)
+    except (EngineError, PersonaError) as error:
+        _log.warning("greeting.failed", reason=str(error))
 
 
 def make_runs(bot: Bot, fingerprint: str) -> Runs:
@@ -249,22 +253,17 @@ def _handlers(bot: Bot) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         )
         return {"state": state}
 
-    async def adapters(_request: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def desk(request: Mapping[str, Any]) -> Mapping[str, Any]:
         info = bot.reconciler.info
-        if info is None or info.base_fingerprint is None:
-            raise BotError("The engine is away or cannot load our adapters.")
-        rows = await bot.store.adapters(info.base_fingerprint)
-        aliases = await bot.store.aliases(info.base_fingerprint)
-        return {
-            "adapters": [
-                {"persona": row.persona, "version": row.version, "digest": row.digest} for row in rows
-            ],
-            "aliases": [
-                {"persona": row.persona, "alias": row.alias, "digest": row.digest} for row in aliases
-            ],
-        }
+        fingerprint = None if info is None else info.base_fingerprint
+        answer = await Desk(bot.store, bot.home, fingerprint).answer(request)
+        if request["command"] in {"promote", "rollback"}:
+            with contextlib.suppress(EngineError):  # away again: the reconciler loads it when it is back
+                await bot.reconciler.once()
+        return answer
 
-    return {"status": status, "train": train, "renew": renew, "finish": finish, "adapters": adapters}
+    desks = dict.fromkeys(COMMANDS, desk)
+    return {"status": status, "train": train, "renew": renew, "finish": finish, **desks}
 
 
 async def _terminal(
@@ -275,13 +274,15 @@ async def _terminal(
 ) -> None:
     async def requests() -> AsyncIterator[Mapping[str, Any]]:
         while line := await reader.readline():
-            yield json.loads(line)
+            yield parsed(line)
 
     async def emit(event: Mapping[str, Any]) -> None:
-        writer.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
-        await writer.drain()
+        # A terminal that was closed ends the session by the end of its requests.
+        with contextlib.suppress(ConnectionError):
+            writer.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
+            await writer.drain()
 
-    await terminal.session(str(request["persona"]), str(request["lang"]), requests(), emit)
+    await terminal.session(str(request.get("persona")), str(request.get("lang")), requests(), emit)
 
 
 def _name(reconciler: Reconciler, slug: str) -> str | None:

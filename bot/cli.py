@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +15,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bot.errors import BotError, ControlUnavailable
-from bot.settings import Settings, load_settings
+from bot.cli_desk import adapters_app, votes_app
+from bot.cli_shared import awaited, quiet_settings, settings_now
+from bot.errors import BotError
+from bot.settings import Settings
 from data.errors import DataError
 from data.home import Home
 from data.script import lang_of
@@ -32,9 +32,9 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Persona chat bots that learn from thumbs."
 )
 personas_app = typer.Typer(no_args_is_help=True, help="Who can be talked to.")
-adapters_app = typer.Typer(no_args_is_help=True, help="Versions of the personas' adapters.")
 app.add_typer(personas_app, name="personas")
 app.add_typer(adapters_app, name="adapters")
+app.add_typer(votes_app, name="votes")
 
 BASE = "base"
 MARKS = {
@@ -66,7 +66,7 @@ def run() -> None:
     """Start everything; the page is at http://127.0.0.1:8080."""
     from bot.app import run as serve  # noqa: PLC0415 - the platforms' libraries are slow to import
 
-    raise typer.Exit(serve(_settings(), os.environ))
+    raise typer.Exit(serve(settings_now(), os.environ))
 
 
 @app.command(epilog='example: troupe chat li_bai --once "你字什么？" --json')
@@ -80,34 +80,28 @@ def chat(
     greedy: Annotated[bool, typer.Option(help="the likeliest reply instead of a draw")] = False,  # noqa: FBT002
 ) -> None:
     """Talk with a persona in the terminal, or with the base model itself."""
-    settings = _settings()
+    settings = quiet_settings()
     if once is not None and batch is not None:
         raise typer.BadParameter("choose --once or --batch, not both")
     known = _cast(settings)
     if persona != BASE and persona not in known:
         raise typer.BadParameter(f"nobody here is called {persona}; there are {', '.join(known)} and base")
     if once is None and batch is None:
-        from bot.chat import chat as talk  # noqa: PLC0415 - only the talk needs the whole core
-
-        if persona == BASE:
-            raise typer.BadParameter("base has no conversation of its own; use --once or --batch")
-        _await(
-            talk(
-                settings, os.environ, persona, lang_of(os.environ.get("LANG", "en").partition(".")[0]) or "en"
-            )
-        )
+        _talk(settings, persona, seed=seed, greedy=greedy)
         return
-    from bot.once import read_batch  # noqa: PLC0415
+    from bot.once import Asked, read_batch  # noqa: PLC0415
 
-    rows = read_batch(json.dumps({"id": "once", "question": once})) if once is not None else None
-    if batch is not None:
-        rows = read_batch(batch.read_text(encoding="utf-8"))
+    if batch is None:
+        asked = once or ""
+        rows = [Asked("once", (asked,), error=None if asked.strip() else "The question is empty.")]
+    else:
+        rows = read_batch(_text_of(batch))
     who = None if persona == BASE else known[persona]
-    failed = _await(
+    failed = awaited(
         _visit(
             settings,
             who,
-            rows or [],
+            rows,
             as_json=as_json or batch is not None,
             explain=explain,
             seed=seed,
@@ -125,14 +119,14 @@ def train(
     """One training run now; the new adapter is registered when it is done."""
     if source != "corpus":
         raise typer.BadParameter("only corpus can be trained on so far")
-    settings = _settings()
+    settings = quiet_settings()
     if persona not in _cast(settings):
         raise typer.BadParameter(f"nobody here is called {persona}")
     from bot.app import SETS, SHIPPED_PERSONAS, starter_or  # noqa: PLC0415
     from bot.train import train_from_corpus  # noqa: PLC0415
 
     folder = starter_or(settings.base)
-    version = _await(
+    version = awaited(
         train_from_corpus(settings, persona, shipped=SHIPPED_PERSONAS, sets=SETS, base_folder=folder)
     )
     typer.echo(f"{persona} has a new adapter, version {version}; troupe adapters list shows what is live.")
@@ -144,7 +138,7 @@ def doctor() -> None:
     from bot.app import SHIPPED_ADAPTERS, SHIPPED_PERSONAS, starter_or  # noqa: PLC0415
     from bot.doctor import examine  # noqa: PLC0415
 
-    settings = _settings()
+    settings = settings_now()
     console = Console(soft_wrap=True, highlight=False)
     levels = set()
     for finding in examine(
@@ -167,7 +161,7 @@ def engine(context: typer.Context) -> None:
 @personas_app.command("list", epilog="example: troupe personas list")
 def personas_list() -> None:
     """Everybody who can be talked to, and the folders that are broken."""
-    cast = _whole_cast(_settings())
+    cast = _whole_cast(settings_now())
     table = Table("persona", "en", "zh-CN", "lore", "dialogues")
     for persona in cast.personas.values():
         names = persona.names
@@ -185,7 +179,7 @@ def personas_check(persona: Annotated[str, typer.Argument()]) -> None:
     """What is wrong with a persona's folder."""
     from bot.app import SHIPPED_PERSONAS  # noqa: PLC0415
 
-    home = Home(_settings().home.resolve())
+    home = Home(settings_now().home.resolve())
     folder = next((f for f in (home.personas / persona, SHIPPED_PERSONAS / persona) if f.is_dir()), None)
     if folder is None:
         raise typer.BadParameter(f"there is no folder personas/{persona}")
@@ -195,34 +189,6 @@ def personas_check(persona: Annotated[str, typer.Argument()]) -> None:
     if not found:
         typer.echo(f"{persona} is fine.")
     raise typer.Exit(1 if found else 0)
-
-
-@adapters_app.command("list", epilog="example: troupe adapters list")
-def adapters_list() -> None:
-    """Versions and what is live, from the running bot."""
-    from bot.control import ask  # noqa: PLC0415
-
-    home = Home(_settings().home.resolve())
-    answer = _await(ask(home.control_socket, "adapters"))
-    live = {row["digest"]: row["alias"] for row in answer["aliases"]}
-    table = Table("persona", "version", "digest", "live as")
-    for row in answer["adapters"]:
-        table.add_row(row["persona"], row["version"], row["digest"][:8], live.get(row["digest"], ""))
-    Console().print(table)
-
-
-@adapters_app.command("verify", epilog="example: troupe adapters verify data/starter/adapters/li_bai/v0")
-def adapters_verify(folder: Annotated[Path, typer.Argument()]) -> None:
-    """Check an adapter folder against its manifest."""
-    from data.manifest import ManifestError, verify  # noqa: PLC0415
-
-    try:
-        manifest = verify(folder)
-    except ManifestError as error:
-        raise BotError(str(error)) from error
-    typer.echo(
-        f"{folder} is {manifest.persona}@{manifest.digest[:8]} for base {manifest.base_fingerprint[:12]}."
-    )
 
 
 async def _visit(
@@ -238,10 +204,8 @@ async def _visit(
     from bot.app import SHIPPED_ADAPTERS  # noqa: PLC0415
     from bot.engine_process import borrowed_engine  # noqa: PLC0415
     from bot.once import Heard, visit  # noqa: PLC0415
-    from data.logs import set_up_logs  # noqa: PLC0415
     from engine.client import HttpEngine  # noqa: PLC0415
 
-    set_up_logs("WARNING", secrets=settings.secrets)
     home = Home(settings.home.resolve())
     failed = False
     async with AsyncExitStack() as stack:
@@ -284,8 +248,22 @@ def _print(heard: Any, persona: Persona | None, adapter: str | None, *, as_json:
     typer.echo(json.dumps(row, ensure_ascii=False))
 
 
-def _settings() -> Settings:
-    return load_settings(os.environ)
+def _talk(settings: Settings, persona: str, *, seed: int, greedy: bool) -> None:
+    from bot.app import SHIPPED_ADAPTERS  # noqa: PLC0415
+    from bot.chat import chat, chat_with_base  # noqa: PLC0415 - only the talk needs the whole core
+
+    if persona == BASE:
+        awaited(chat_with_base(settings, os.environ, SHIPPED_ADAPTERS, seed=seed, greedy=greedy))
+        return
+    lang = lang_of(os.environ.get("LC_ALL") or os.environ.get("LANG", "").partition(".")[0]) or "en"
+    awaited(chat(settings, os.environ, persona, lang))
+
+
+def _text_of(batch: Path) -> str:
+    try:
+        return batch.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{batch} cannot be read as text: {error}") from error
 
 
 def _whole_cast(settings: Settings) -> Any:
@@ -298,13 +276,7 @@ def _cast(settings: Settings) -> dict[str, Persona]:
     return dict(_whole_cast(settings).personas)
 
 
-def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(coroutine)
-
-
 def _fail(error: BaseException) -> None:
-    if isinstance(error, ControlUnavailable):
-        error = ControlUnavailable("No bot is running here; start it with troupe run.")
     typer.echo(str(error), err=True)
     sys.exit(1)
 

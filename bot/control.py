@@ -7,6 +7,7 @@ the store use it while a bot runs, because only the bot writes the store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +18,7 @@ import structlog
 
 from bot.errors import BotError, ControlUnavailable
 
-__all__ = ["Handler", "Session", "ask", "open_session", "serve"]
+__all__ = ["Handler", "Session", "ask", "open_session", "parsed", "serve"]
 
 _log = structlog.get_logger(__name__)
 
@@ -34,20 +35,34 @@ async def serve(
 ) -> None:
     """Answers until cancelled; the socket file is gone afterwards."""
     path.unlink(missing_ok=True)
+    talking: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio runs every connection as a task
+        talking.add(task)
+        try:
+            # asyncio's streams would call the end of a cancelled connection an error.
+            with contextlib.suppress(asyncio.CancelledError):
+                await _connection(reader, writer, handlers, sessions or {})
+        finally:
+            talking.discard(task)
+
     previous = os.umask(0o177)
     try:
-        server = await asyncio.start_unix_server(
-            lambda reader, writer: _connection(reader, writer, handlers, sessions or {}),
-            path=path,
-            limit=LONGEST_LINE,
-        )
+        server = await asyncio.start_unix_server(connected, path=path, limit=LONGEST_LINE)
     finally:
         os.umask(previous)
     try:
-        async with server:
-            await server.serve_forever()
+        # Not serve_forever: from Python 3.12 its end waits for every open terminal to leave by itself.
+        await asyncio.Event().wait()
     finally:
+        server.close()
         path.unlink(missing_ok=True)
+        ending = tuple(talking)
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
 
 async def ask(path: Path, command: str, **arguments: Any) -> dict[str, Any]:
@@ -97,7 +112,7 @@ async def _connection(
     try:
         async with asyncio.timeout(ANSWER_S):
             line = await reader.readline()
-        request = _parsed(line)
+        request = parsed(line)
         session = sessions.get(str(request.get("command")))
         if session is not None:
             await session(request, reader, writer)
@@ -108,11 +123,14 @@ async def _connection(
             await writer.drain()
     except (TimeoutError, ConnectionError):
         _log.info("control.dropped")
+    except Exception:  # noqa: BLE001 - a task's edge: one session's failure must not stop the others
+        _log.exception("control.failed")
     finally:
         writer.close()
 
 
-def _parsed(line: bytes) -> Mapping[str, Any]:
+def parsed(line: bytes) -> Mapping[str, Any]:
+    """One line as a request; what is none becomes an empty one, which every handler refuses."""
     try:
         request = json.loads(line)
     except ValueError:

@@ -39,7 +39,7 @@ MOST_WAITS = 20
 class Asked:
     """One row of a batch; ``error`` says why it cannot be asked."""
 
-    id: str
+    id: str | int
     turns: tuple[str, ...] = ()
     error: str | None = None
     is_multi: bool = False
@@ -78,8 +78,8 @@ class Guest:
         self._tokens.use(info)
         self.adapter = adapter
 
-    async def ask(self, asked: Asked, *, hear: Callable[[str], None] | None = None) -> Heard:
-        """Asks turn by turn; ``hear`` gets the last reply's text as it grows."""
+    async def ask(self, asked: Asked) -> Heard:
+        """Asks turn by turn."""
         if asked.error is not None:
             return Heard(asked, error=asked.error)
         began = time.monotonic()
@@ -87,13 +87,29 @@ class Guest:
         composed = None
         try:
             for question in asked.turns:
-                composed = await self._composed(history, clean(question).strip())
-                reply = await self._reply(composed, f"{asked.id}-{len(history)}", hear)
-                history.append(Turn(question, reply))
+                composed, turn = await self.turn(history, question, f"{asked.id}-{len(history)}")
+                history.append(turn)
         except (EngineError, PersonaError) as error:
             return Heard(asked, error=str(error))
         replies = tuple(turn.assistant for turn in history)
         return Heard(asked, replies, round(time.monotonic() - began, 3), explained=composed)
+
+    async def turn(
+        self,
+        history: Sequence[Turn],
+        question: str,
+        name: str,
+        *,
+        hear: Callable[[str], None] | None = None,
+    ) -> tuple[Composed, Turn]:
+        """Asks the next question of a conversation; ``hear`` gets the reply's text as it grows.
+
+        Raises:
+            EngineError, PersonaError: there is no reply, with the reason.
+        """
+        cleaned = clean(question).strip()
+        composed = await self._composed(history, cleaned)
+        return composed, Turn(cleaned, await self._reply(composed, name, hear))
 
     async def batch(self, rows: Sequence[Asked], emit: Callable[[Heard], None]) -> None:
         """Asks a few at once and emits the answers in the order of the rows."""
@@ -166,10 +182,11 @@ def read_batch(text: str) -> list[Asked]:
 
 
 def _adapter(home: Home, shipped: Path, slug: str, fingerprint: str) -> tuple[str, Path] | None:
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError, ManifestError):
         mirror = json.loads(home.champions.read_text(encoding="utf-8"))
         if mirror["base_fingerprint"] == fingerprint:
             champion = mirror["champions"][slug]
+            verify(Path(champion["path"]), base_fingerprint=fingerprint)
             return champion["name"], Path(champion["path"])
     with suppress(ManifestError):
         folder = shipped / slug / "v0"
@@ -178,13 +195,18 @@ def _adapter(home: Home, shipped: Path, slug: str, fingerprint: str) -> tuple[st
 
 
 def _row(line: str, number: int) -> Asked:
-    identity = f"line {number}"
+    identity: str | int = f"line {number}"
     try:
         values: dict[str, Any] = json.loads(line)
-        identity = str(values.get("id", identity))
+        given = values.get("id", identity)
+        identity = given if isinstance(given, int) else str(given).encode("utf-8", "replace").decode()
         turns = values["turns"] if "turns" in values else [values["question"]]
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return Asked(identity, error=f'line {number} must be {{"id", "question"}} or {{"id", "turns": […]}}')
-    if not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
+    if not isinstance(turns, list) or not turns or not all(map(_is_asked, turns)):
         return Asked(identity, error=f"line {number}: every question must be a text that is not empty")
     return Asked(identity, tuple(turns), is_multi="turns" in values)
+
+
+def _is_asked(question: object) -> bool:
+    return isinstance(question, str) and bool(clean(question).strip())

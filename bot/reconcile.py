@@ -17,12 +17,12 @@ import structlog
 from data.errors import DataError
 from data.home import Home, write_atomically
 from data.manifest import BaseDiffers, ManifestError, verify
-from data.records import Adapter, AliasName
+from data.records import Adapter, Alias, AliasName
 from data.store import Store
 from engine.errors import AdapterRefused, EngineError
 from engine.protocol import Engine, EngineInfo, model_name
 
-__all__ = ["Champion", "Reconciler"]
+__all__ = ["Champion", "Reconciler", "mirror"]
 
 _log = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ class Reconciler:
         }
         wanted |= {champion.name for champion in self._champions.values()}
         await self._unload(loaded - wanted, adapters)
-        self._mirror(fingerprint, usable)
+        mirror(self._home, fingerprint, usable)
 
     async def _is_loaded(self, adapter: Adapter, loaded: set[str]) -> bool:
         name = _name(adapter)
@@ -165,13 +165,16 @@ class Reconciler:
                 # A name that begins with a dot is a folder that is still being written.
                 yield from (folder for folder in found if not folder.name.startswith("."))
 
-    def _mirror(self, fingerprint: str, usable: Mapping[str, Adapter]) -> None:
-        champions = {
-            persona: {"name": _name(adapter), "path": adapter.path} for persona, adapter in usable.items()
-        }
-        text = json.dumps({"base_fingerprint": fingerprint, "champions": champions}, indent=1, sort_keys=True)
-        if not self._home.champions.is_file() or self._home.champions.read_text(encoding="utf-8") != text:
-            write_atomically(self._home.champions, text)
+
+def mirror(home: Home, fingerprint: str, champions: Mapping[str, Adapter | Alias]) -> None:
+    """Writes `champions.json`, for commands that never open the store."""
+    rows = {
+        persona: {"name": model_name(one.persona, one.digest), "path": one.path}
+        for persona, one in champions.items()
+    }
+    text = json.dumps({"base_fingerprint": fingerprint, "champions": rows}, indent=1, sort_keys=True)
+    if not home.champions.is_file() or home.champions.read_text(encoding="utf-8") != text:
+        write_atomically(home.champions, text)
 
 
 def _name(adapter: Adapter) -> str:

@@ -89,6 +89,16 @@ SENTENCES: Mapping[str, Mapping[Lang, str]] = {
             "點一下回答下面的拇指，{name}會越來越好。"
         ),
     },
+    "terminal": {
+        "en": "Write, and press Enter. u or d rates the last answer; /reset, /help, /quit.",
+        "zh-CN": "写一句话，按回车。u 或 d 评价上一条回答；/reset、/help、/quit。",
+        "zh-TW": "寫一句話，按 Enter。u 或 d 評價上一則回答；/reset、/help、/quit。",
+    },
+    "nothing_to_choose": {
+        "en": "There is nothing to rate or choose here yet.",
+        "zh-CN": "这里还没有可以评价或选择的。",
+        "zh-TW": "這裡還沒有可以評價或選擇的。",
+    },
     "command_unknown": {
         "en": "I do not know this command. /help shows what I can do.",
         "zh-CN": "我不认识这个命令。/help 会告诉你我能做什么。",

@@ -14,6 +14,7 @@ from typing import Any
 
 from bot.control import ask
 from bot.errors import BotError, ControlUnavailable
+from bot.reconcile import mirror
 from bot.runs import LEASE_S, Runs
 from bot.settings import Settings
 from data.home import Home
@@ -66,6 +67,8 @@ async def _alone(
             persona = load_cast([shipped, home.personas])[slug]
             run_id = await runs.start_corpus(persona, recipe=recipe_for(settings.base))
             state = await runs.train_here(OWNER, threads=settings.threads)
+            aliases = await store.aliases(fingerprint)
+            mirror(home, fingerprint, {one.persona: one for one in aliases if one.alias == "champion"})
             return _version({"state": state}, run_id)
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Utterance",
     "Vote",
     "VoteChange",
+    "VoteCount",
     "VoteKind",
     "VoteOfRater",
 ]
@@ -209,6 +210,17 @@ class Vote:
     source: str
     created_at: float
     closed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class VoteCount:
+    """How many live votes of one kind a persona has."""
+
+    persona: str
+    kind: VoteKind
+    value: int
+    consent: Consent
+    many: int
 
 
 @dataclass(frozen=True, slots=True)

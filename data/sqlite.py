@@ -40,6 +40,7 @@ from data.records import (
     Scope,
     Utterance,
     Vote,
+    VoteCount,
     VoteKind,
     VoteOfRater,
 )
@@ -267,6 +268,9 @@ class SqliteStore:
 
     async def votes(self, reply_id: str) -> tuple[Vote, ...]:
         return tuple(Vote(**row) for row in await self._read.all("votes_of_reply", reply_id=reply_id))
+
+    async def vote_counts(self) -> tuple[VoteCount, ...]:
+        return tuple(VoteCount(**row) for row in await self._read.all("vote_counts"))
 
     async def setting(self, scope: Scope, scope_id: str, name: str) -> str | None:
         row = await self._read.one("get_setting", scope=scope, scope_id=scope_id, name=name)

@@ -29,6 +29,7 @@ from data.records import (
     Scope,
     Utterance,
     Vote,
+    VoteCount,
     VoteKind,
     VoteOfRater,
 )
@@ -140,6 +141,10 @@ class Store(Protocol):
 
     async def votes(self, reply_id: str) -> tuple[Vote, ...]:
         """Every row, closed ones included, oldest first."""
+        ...
+
+    async def vote_counts(self) -> tuple[VoteCount, ...]:
+        """The live votes by persona, kind, value and consent."""
         ...
 
     async def setting(self, scope: Scope, scope_id: str, name: str) -> str | None: ...

@@ -2,6 +2,11 @@
 
 A terminal is a stream of lines in and events out. In a running bot it comes over the control socket; where
 no bot runs, `troupe chat` runs the core itself and the stream stays inside the process.
+
+```
+{"say", "id"} ──► {"message", "text", "buttons"} … as the reply grows ──► {"settled": id}
+{"press"} or {"command", "argument"} ──► {"told", "buttons"}
+```
 """
 
 from __future__ import annotations
@@ -10,8 +15,10 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from bot.errors import BotError
 from bot.platform import (
     Button,
     Capabilities,
@@ -24,25 +31,43 @@ from bot.platform import (
     Press,
     VoteOutcome,
 )
+from bot.sentences import sentence
+from data.script import Lang
+from personas.loader import Cast
 
 __all__ = ["Terminal", "talk"]
 
 CAPABILITIES = Capabilities(max_units=16_000, unit="character", can_edit=True, min_edit_interval_s=0.05)
-# A sentence of the bot's own carries no thumbs; when nothing more comes for so long, it was all.
-QUIET_S = 2.0
-LONGEST_TURN_S = 600.0
+# How often the core is asked whether a message still waits for its answer.
+ASK_AGAIN_S = 0.3
 
 Event = Mapping[str, Any]
+# Label and data of each.
+Buttons = list[tuple[str, str]]
 Emit = Callable[[Event], Awaitable[None]]
 Read = Callable[[], Awaitable[str | None]]
 Write = Callable[[str], None]
 
 
+@dataclass(slots=True)
+class _Seat:
+    """One terminal: its chat, and who is talked to now."""
+
+    place: Place
+    persona: str
+    lang: str
+
+    @property
+    def who(self) -> dict[str, Any]:
+        return {"user": self.place.chat, "is_direct": True, "lang_hint": self.lang}
+
+
 class Terminal:
     """The port to every open terminal; each has a chat of its own."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, cast: Cast) -> None:
         self._core = core
+        self._cast = cast
         self._screens: dict[str, asyncio.Queue[Event]] = {}
         self._numbers = itertools.count(1)
 
@@ -84,59 +109,72 @@ class Terminal:
         self,
         persona: str,
         lang: str,
-        requests: AsyncIterator[Mapping[str, Any]],
-        emit: Callable[[Event], Awaitable[None]],
+        requests: AsyncIterator[Event],
+        emit: Emit,
     ) -> None:
         """Serves one terminal until its requests end.
 
         Args:
-            persona: who is talked to.
+            persona: who is talked to at first.
             lang: the terminal's language.
-            requests: ``{"say"}``, ``{"press"}`` or ``{"command", "argument"}``.
-            emit: ``{"message", "text", "buttons"}`` or ``{"told", "buttons"}`` back.
+            requests: see above.
+            emit: takes what is to be shown.
         """
-        chat = secrets.token_hex(8)
-        place = Place("terminal", chat, persona)
-        screen = self._screens[chat] = asyncio.Queue()
+        seat = _Seat(Place("terminal", secrets.token_hex(8)), persona, lang)
+        screen = self._screens[seat.place.chat] = asyncio.Queue()
         try:
             async with asyncio.TaskGroup() as tasks:
                 pump = tasks.create_task(_pump(screen, emit))
+                waiting = []
                 async for request in requests:
-                    await self._serve(request, place, persona, lang, emit)
-                pump.cancel()
+                    if "say" in request:
+                        number = await self._say(request, seat)
+                        watch = self._watch(seat.place, seat.persona, number, request.get("id"), screen)
+                        waiting.append(tasks.create_task(watch))
+                    else:
+                        outcome = await self._do(request, seat)
+                        await emit({"told": outcome.text, "buttons": _data(outcome.buttons)})
+                for task in (pump, *waiting):
+                    task.cancel()
         finally:
-            del self._screens[chat]
+            del self._screens[seat.place.chat]
 
-    async def _serve(
-        self,
-        request: Mapping[str, Any],
-        place: Place,
-        persona: str,
-        lang: str,
-        emit: Emit,
-    ) -> None:
+    async def _say(self, request: Event, seat: _Seat) -> str:
         number = secrets.token_hex(8)
-        who: dict[str, Any] = {"user": place.chat, "is_direct": True, "lang_hint": lang}
-        if "say" in request:
-            said = Incoming(
-                place, number, user_name="you", text=str(request["say"]), persona_hint=persona, **who
-            )
-            await self._core.receive([said])
-            return
+        said = Incoming(
+            seat.place,
+            number,
+            user_name="you",
+            text=str(request["say"]),
+            persona_hint=seat.persona,
+            **seat.who,
+        )
+        await self._core.receive([said])
+        return number
+
+    async def _do(self, request: Event, seat: _Seat) -> VoteOutcome:
+        number = secrets.token_hex(8)
         if "press" in request:
-            outcome = await self._core.press(Press(place, number, data=str(request["press"]), **who))
-        else:
-            outcome = await self._core.command(
-                Command(
-                    place,
-                    number,
-                    name=str(request.get("command")),
-                    argument=str(request.get("argument", "")),
-                    persona_hint=persona,
-                    **who,
-                )
-            )
-        await emit({"told": outcome.text, "buttons": _data(outcome.buttons)})
+            return await self._core.press(Press(seat.place, number, data=str(request["press"]), **seat.who))
+        name, argument = str(request.get("command")), str(request.get("argument", ""))
+        outcome = await self._core.command(
+            Command(seat.place, number, name=name, argument=argument, persona_hint=seat.persona, **seat.who)
+        )
+        chosen = self._cast.find(argument) if name == "persona" and argument else None
+        if chosen is not None:
+            seat.persona = chosen.slug
+        return outcome
+
+    async def _watch(
+        self, place: Place, persona: str, number: str, asked: object, screen: asyncio.Queue[Event]
+    ) -> None:
+        """Says when a message has all its answer: some answers are a sentence, and carry no thumbs."""
+        waits = True
+        while waits:
+            await asyncio.sleep(ASK_AGAIN_S)
+            waiting = await self._core.history(place, persona, place.chat)
+            waits = any(shown.message_id == number for shown in waiting)
+        screen.put_nowait({"settled": asked, "buttons": []})
 
     def _put(self, place: Place, number: str, text: str, buttons: Sequence[Button]) -> None:
         screen = self._screens.get(place.chat)
@@ -146,51 +184,62 @@ class Terminal:
 
 
 async def talk(
-    read: Read, write: Write, ask: Callable[[Event], Awaitable[None]], events: asyncio.Queue[Event]
+    read: Read,
+    write: Write,
+    ask: Callable[[Event], Awaitable[None]],
+    events: asyncio.Queue[Event],
+    *,
+    lang: Lang,
 ) -> None:
     """The talk at the keyboard: a line is said; ``u`` and ``d`` rate the last reply; /quit ends."""
-    buttons: list[tuple[str, str]] = []
-    while (line := await read()) is not None:
-        text = line.strip()
-        if text in {"/quit", "/exit"}:
+    thumbs: Buttons = []
+    choices: Buttons = []
+    write(f"{sentence('terminal', lang)}\n")
+    for number in itertools.count(1):
+        line = await read()
+        if line is None or line.strip() in {"/quit", "/exit"}:
             return
-        if text in {"u", "d"} or text.isdigit():
-            data = _chosen(text, buttons)
+        text = line.strip()
+        if text in {"u", "d"} or (text.isdecimal() and choices):
+            data = _chosen(text, thumbs, choices)
             if data is None:
-                write("Nothing to choose from yet.\n")
+                write(f"{sentence('nothing_to_choose', lang)}\n")
                 continue
             await ask({"press": data})
         elif text.startswith("/"):
             name, _, argument = text[1:].partition(" ")
             await ask({"command": name, "argument": argument.strip()})
         else:
-            await ask({"say": line})
-        buttons = await _listen(write, events) or buttons
+            await ask({"say": line, "id": number})
+        choices = await _listen(write, events, number)
+        if choices and choices[0][1].startswith("vote:"):
+            thumbs, choices = choices, []
 
 
-def _chosen(text: str, buttons: Sequence[tuple[str, str]]) -> str | None:
-    if text.isdigit():
-        index = int(text) - 1
-        return buttons[index][1] if 0 <= index < len(buttons) else None
-    return next((data for _, data in buttons if data.startswith("vote:") and data.endswith(f":{text}")), None)
+def _chosen(text: str, thumbs: Buttons, choices: Buttons) -> str | None:
+    if text in {"u", "d"}:
+        return next((data for _, data in thumbs if data.endswith(f":{text}")), None)
+    index = int(text) - 1
+    return choices[index][1] if 0 <= index < len(choices) else None
 
 
-async def _listen(write: Write, events: asyncio.Queue[Event]) -> list[tuple[str, str]]:
-    """Writes what comes until it is complete; returns the buttons under it."""
+async def _listen(write: Write, events: asyncio.Queue[Event], number: int) -> Buttons:
+    """Writes what comes until the answer is complete; returns the buttons under it."""
     shown: dict[str, str] = {}
-    wait = LONGEST_TURN_S
     while True:
-        try:
-            async with asyncio.timeout(wait):
-                event = await events.get()
-        except TimeoutError:
+        event = await events.get()
+        if event.get("ended"):
+            raise BotError("The bot ended; start it again with troupe run.")
+        buttons = [(str(label), str(data)) for label, data in event["buttons"]]
+        if "settled" in event:
+            if event["settled"] != number:
+                continue  # an earlier message, whose thumbs were seen already
             write("\n")
             return []
-        buttons = [(str(label), str(data)) for label, data in event["buttons"]]
         if "told" in event:
             write(f"{event['told']}\n")
-            for number, (label, _) in enumerate(buttons, 1):
-                write(f"  {number} {label}\n")
+            for choice, (label, _) in enumerate(buttons, 1):
+                write(f"  {choice} {label}\n")
             return buttons
         before = shown.get(event["message"])
         _write_change(write, before, str(event["text"]), is_first=not shown)
@@ -198,7 +247,6 @@ async def _listen(write: Write, events: asyncio.Queue[Event]) -> list[tuple[str,
         if buttons:
             write("\n")
             return buttons
-        wait = QUIET_S
 
 
 def _write_change(write: Write, before: str | None, text: str, *, is_first: bool) -> None:
@@ -215,5 +263,5 @@ async def _pump(screen: asyncio.Queue[Event], emit: Callable[[Event], Awaitable[
         await emit(await screen.get())
 
 
-def _data(buttons: Sequence[Button]) -> list[tuple[str, str]]:
+def _data(buttons: Sequence[Button]) -> Buttons:
     return [(button.label, button.data) for button in buttons]

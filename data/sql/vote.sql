@@ -25,3 +25,10 @@ UPDATE consent SET closed_at = :now WHERE id = :id AND closed_at IS NULL;
 
 -- name: add_consent
 INSERT INTO consent (rater_hash, answer, created_at) VALUES (:rater_hash, :answer, :now);
+
+-- name: vote_counts
+SELECT reply.persona, vote.kind, vote.value, vote.consent, COUNT(*) AS many
+FROM vote JOIN reply ON reply.id = vote.reply_id
+WHERE vote.closed_at IS NULL
+GROUP BY reply.persona, vote.kind, vote.value, vote.consent
+ORDER BY reply.persona, vote.kind, vote.value DESC, vote.consent;
