@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,24 +118,28 @@ class Conversation:
     async def history(self, place: Place, persona: str, user: str) -> tuple[Shown, ...]:
         rater = rater_hash(self._secret, place.platform, user)
         live = await self._store.conversation(place.platform, place.chat, place.thread, persona)
-        shown = []
+        # Read first: a message that is answered meanwhile is in the history, and told apart below.
+        waiting = await self._store.open_items(place.platform, after=0, most=READ_AT_ONCE)
+        shown, told = [], set()
         for one in await self._store.history(live.id, most=READ_AT_ONCE):
+            told.add(one.reply_id)
             if one.role == "user":
                 shown.append(Shown("user", one.text))
                 continue
             vote = await self._store.live_vote(one.reply_id, rater, "thumb")
             mine = None if vote is None else VOTES.get(vote.value)
             shown.append(Shown("assistant", one.text, reply_id=one.reply_id, vote=mine))
-        return (*shown, *await self._waiting(place))
+        here = [item for item in waiting if (item.chat, item.thread) == (place.chat, place.thread)]
+        return (*shown, *[one for item in here for one in await self._unanswered(item, told)])
 
-    async def _waiting(self, place: Place) -> list[Shown]:
-        items = await self._store.open_items(place.platform, after=0, most=READ_AT_ONCE)
-        events = [event_of(item) for item in items if (item.chat, item.thread) == (place.chat, place.thread)]
-        return [
-            Shown("user", event.text, message_id=event.message_id)
-            for event in events
-            if isinstance(event, Incoming)
-        ]
+    async def _unanswered(self, item: InboxItem, told: Container[str]) -> list[Shown]:
+        if item.kind != "message":
+            return []
+        reply = await self._store.reply_of(item.id)
+        event = event_of(item)
+        if (reply is not None and reply.id in told) or not isinstance(event, Incoming):
+            return []
+        return [Shown("user", event.text, message_id=event.message_id)]
 
     # --- the inbox, in fair turns
 

@@ -19,8 +19,8 @@ __all__ = ["Pulse", "watched"]
 
 T = TypeVar("T")
 # Together under two seconds, with a little left for telling it.
-SILENCE_S = 0.9
-ANSWER_S = 0.8
+SILENCE_S = 0.8
+ANSWER_S = 0.7
 
 
 class Pulse:

@@ -60,6 +60,13 @@ async def answered(parts, port, event):
     return port.messages[message], await parts.store.reply(reply)
 
 
+async def settled(store):
+    """Waits until nothing in the inbox is open: the last row is settled after its reply was seen."""
+    async with asyncio.timeout(20):
+        while {"pending", "handling"} & set((await store.states())["inbox"]):
+            await asyncio.sleep(0.01)
+
+
 async def test_a_message_becomes_a_reply_that_can_be_repeated(parts, port, engine):
     text, reply = await answered(parts, port, say("你好", lang_hint="zh-hans"))
     assert text == reply.text
@@ -74,8 +81,8 @@ async def test_a_message_becomes_a_reply_that_can_be_repeated(parts, port, engin
     assert request["request_id"] == str(reply.inbox_id), "one id from the inbox to the engine"
     assert reply.completion_tokens
     assert reply.seconds is not None
-    states = await parts.store.states()
-    await until(lambda: states["outbox"] == {"sent": 1})
+    await settled(parts.store)
+    assert await parts.store.states() == {"inbox": {"done": 1}, "outbox": {"sent": 1}}
 
 
 async def test_the_next_question_carries_the_dialogue_as_it_was_shown(parts, port, engine):
@@ -205,9 +212,7 @@ async def test_a_flood_of_messages_is_told_busy_once_and_others_are_answered(par
     await parts.core.receive([say("me too", place=replace(DIRECT, chat="8"), user="bob", is_direct=True)])
     await until(lambda: any("oot em" in text for text in port.texts), seconds=20)
     await until(lambda: len(engine.finished) >= 5, seconds=20)
-    async with asyncio.timeout(20):
-        while set((await parts.store.states())["inbox"]) != {"done"}:
-            await asyncio.sleep(0.02)
+    await settled(parts.store)
     assert 1 <= sum("still waiting" in text for text in port.texts) <= 5
     assert 5 <= len(engine.requests) <= 6
 
@@ -314,6 +319,7 @@ async def test_an_unexpected_error_is_one_sentence_with_a_number_and_others_go_o
     monkeypatch.setattr(type(parts.store), "open_reply", lambda _, reply: broken(reply))
     await parts.core.receive([say("poison")])
     await until(lambda: port.texts)
+    await settled(parts.store)
     (dead,) = [n for n in range(1, 20) if f"number {n})" in port.texts[0]]
     assert await parts.store.begin(dead) == 0
     text, _ = await answered(parts, port, say("fine"))
@@ -323,7 +329,8 @@ async def test_an_unexpected_error_is_one_sentence_with_a_number_and_others_go_o
 async def test_a_row_that_cannot_be_read_is_dead_and_the_next_one_is_answered(parts, port):
     await parts.store.receive([InboxItem("telegram", "7", "", "x", "ann", "message", "{broken")])
     await answered(parts, port, say("fine"))
-    assert (await parts.store.states())["inbox"]["dead"] == 1
+    await settled(parts.store)
+    assert (await parts.store.states())["inbox"] == {"dead": 1, "done": 1}
 
 
 async def test_typing_is_shown_until_the_first_words_and_no_longer(parts, port, engine):
@@ -351,6 +358,7 @@ async def test_what_waited_in_the_inbox_is_answered_after_a_restart_and_the_web_
         await until(port.with_votes)
         _, reply = await answered(parts, web, say("new", place=page, is_direct=True))
         assert reply.text.endswith("wen")
+        await settled(parts.store)
     assert len(web.texts) == 1
     async with open_store(Home(tmp_path).store) as store:
         assert (await store.states())["inbox"] == {"done": 2, "expired": 1}
@@ -365,6 +373,7 @@ async def test_a_turn_that_ended_the_process_three_times_is_dead(tmp_path, engin
         parts.core.attach(port)
         await until(lambda: port.texts)
         assert "(number 1)" in port.texts[0]
+        await settled(parts.store)
         assert (await parts.store.states())["inbox"] == {"dead": 1}
     assert engine.requests == []
 
@@ -397,6 +406,19 @@ async def test_the_page_sees_its_conversation_again_with_its_own_thumbs(parts, p
         assert [(one.role, one.text, one.vote) for one in shown] == [
             ("user", "hello", None), ("assistant", reply.text, thumb),
         ]  # fmt: skip
+
+
+async def test_a_message_is_shown_once_on_the_page_while_it_waits_and_when_it_is_answered(
+    parts, port, engine
+):
+    engine.delay_s = 0.02
+    await parts.core.receive([say("hello")])
+    async with asyncio.timeout(10):
+        while True:
+            shown = await parts.core.history(DIRECT, "harry_potter", "ann")
+            assert [one.text for one in shown].count("hello") == 1
+            if len(shown) == 2:
+                break
 
 
 async def test_ending_the_core_leaves_no_task_behind(tmp_path, engine, port):
