@@ -10,6 +10,7 @@ import pytest
 
 from bot import control
 from bot.errors import BotError, ControlUnavailable
+from tests.waiting import until
 
 
 async def echo(request):
@@ -69,3 +70,33 @@ async def test_a_socket_left_by_a_killed_bot_is_replaced(tmp_path):
     path.touch()
     async with serving(path):
         assert await control.ask(path, "echo", text="again") == {"heard": "again"}
+
+
+async def test_the_end_does_not_wait_for_a_terminal_that_is_still_open(tmp_path):
+    """From Python 3.12 a server that is closed waits for its connections."""
+    path = tmp_path / "control.sock"
+
+    async def listen(_request, reader, writer):
+        writer.write(b"hello\n")
+        await reader.read()
+
+    task = asyncio.create_task(control.serve(path, {}, {"talk": listen}))
+    await until(path.is_socket)
+    reader, writer = await control.open_session(path, "talk")
+    assert await reader.readline() == b"hello\n"
+    task.cancel()
+    async with asyncio.timeout(2):
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_nonsense_on_the_socket_is_refused(tmp_path):
+    path = tmp_path / "control.sock"
+    async with serving(path):
+        for line in (b"nonsense\n", b"[1]\n", b"\n"):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(line)
+            assert b"Unknown command" in await reader.readline()
+            writer.close()
