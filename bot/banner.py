@@ -76,15 +76,11 @@ def _lines(cast: Cast, engine: Engine, page: str, settings: Settings) -> list[tu
     slug = list(cast.personas)[-1]
     url = getattr(engine, "url", "http://127.0.0.1:8081")
     body = '{"model": "base", "messages": [{"role": "user", "content": "hello"}]}'
-    discord = "on" if settings.discord_token else "set DISCORD_TOKEN (or DISCORD_TOKEN_FILE) and start again"
-    telegram = (
-        "on" if settings.telegram_token else "set TELEGRAM_TOKEN (or TELEGRAM_TOKEN_FILE) and start again"
-    )
     return [
         ("page", page),
         ("terminal", f".venv/bin/troupe chat {slug}"),
         ("engine", f"curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"),
-        ("Discord", discord),
-        ("Telegram", telegram),
+        ("Discord", "on" if settings.discord_token else _how("DISCORD_TOKEN")),
+        ("Telegram", "on" if settings.telegram_token else _how("TELEGRAM_TOKEN")),
         ("stop", "Ctrl-C"),
     ]
