@@ -114,7 +114,13 @@ async def make_bot(settings: Settings, home: Home, engine: HttpEngine) -> AsyncI
         outbox = Outbox(store, pace, clock)
         turns = Turns(store, engine, reconciler, outbox=outbox, pace=pace, clock=clock)
         core = Conversation(
-            store, turns, outbox, cast, default=settings.default_persona, secret=home.secret()
+            store,
+            turns,
+            outbox,
+            cast,
+            default=settings.default_persona,
+            secret=home.secret(),
+            clock=clock,
         )
         yield Bot(settings, home, store, engine, cast, reconciler, core)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
@@ -29,8 +30,10 @@ from bot.platform import (
 from bot.queue import FairQueue, QueueFull, Waiting
 from bot.resolve import choices, resolve
 from bot.sentences import sentence
+from bot.suspects import MOST_ATTEMPTS, Suspects, is_suspect
 from bot.turns import Turn, Turns
 from bot.votes import cast
+from data.clock import Clock
 from data.errors import DataError
 from data.home import rater_hash
 from data.records import InboxItem
@@ -48,7 +51,8 @@ PRESS_WORKERS = 4
 # How long a store that cannot be written is left alone.
 STORE_PAUSE_S = 1.0
 READ_AT_ONCE = 256
-MOST_ATTEMPTS = 3
+# A suspect that has not ended the process by then is none: the next one may begin.
+ALONE_S = 10.0
 # After a restart nobody is there any more to read what these platforms' people asked.
 FLEETING: tuple[PlatformName, ...] = ("web", "terminal")
 VOTES: Mapping[int, Literal["u", "d"]] = {1: "u", -1: "d"}
@@ -58,13 +62,22 @@ VOTES: Mapping[int, Literal["u", "d"]] = {1: "u", -1: "d"}
 class _Job:
     item: InboxItem
     event: Event
+    over: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
 
 
 class Conversation:
     """An implementation of `bot.platform.Core`; `run` answers what `receive` stored."""
 
     def __init__(
-        self, store: Store, turns: Turns, outbox: Outbox, cast: Cast, *, default: str, secret: bytes
+        self,
+        store: Store,
+        turns: Turns,
+        outbox: Outbox,
+        cast: Cast,
+        *,
+        default: str,
+        secret: bytes,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._turns = turns
@@ -77,6 +90,7 @@ class Conversation:
         self._queue: FairQueue[_Job] = FairQueue()
         self._presses: asyncio.Queue[_Job] = asyncio.Queue(READ_AT_ONCE)
         self._shed: asyncio.Queue[_Job] = asyncio.Queue(READ_AT_ONCE)
+        self._suspects: Suspects[_Job] = Suspects(clock)
         self._told_busy: set[Hashable] = set()
         self._news = asyncio.Event()
 
@@ -85,6 +99,7 @@ class Conversation:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._reader())
             tasks.create_task(self._shed_worker())
+            tasks.create_task(self._suspect_worker())
             for _ in range(PRESS_WORKERS):
                 tasks.create_task(self._press_worker())
             for _ in range(WORKERS):
@@ -174,13 +189,19 @@ class Conversation:
             _log.exception("inbox.poison", inbox=item.id)
             await self._store.settle(item.id, "dead", error=type(error).__name__)
             return
+        if isinstance(job.event, Incoming) and not decide(job.event).answer:
+            await self._store.settle(item.id, "done")
+        elif is_suspect(item.attempts):
+            self._suspects.put(item.attempts, job)
+        else:
+            await self._line_up(job)
+
+    async def _line_up(self, job: _Job) -> None:
         if isinstance(job.event, Press):
             # A vote is never shed: the reader waits instead, and the rows wait in the store.
             await self._presses.put(job)
             return
-        if isinstance(job.event, Incoming) and not decide(job.event).answer:
-            await self._store.settle(item.id, "done")
-            return
+        item = job.item
         place = (item.platform, item.chat, item.thread)
         try:
             self._queue.put(Waiting(item.user_hash, place, job))
@@ -200,6 +221,15 @@ class Conversation:
         while True:
             await self._handle(await self._presses.get())
 
+    async def _suspect_worker(self) -> None:
+        while True:
+            job = await self._suspects.get()
+            _log.info("turn.suspected", inbox=job.item.id, attempts=job.item.attempts)
+            await self._line_up(job)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ALONE_S):
+                    await job.over.wait()
+
     async def _shed_worker(self) -> None:
         """Says "busy" once until one of the person's own messages is taken up: a flood is no echo."""
         while True:
@@ -212,22 +242,29 @@ class Conversation:
                     await self._store.settle(job.item.id, "done", error="busy")
                 except Exception:  # noqa: BLE001 - a message's edge
                     _log.exception("turn.failed")
+                finally:
+                    job.over.set()
 
     async def _handle(self, job: _Job) -> None:
         """Carries one item out; whatever goes wrong with it stays with it."""
         with structlog.contextvars.bound_contextvars(inbox=job.item.id):
-            while True:
-                try:
-                    await self._settle(job)
-                except DataError as error:
-                    # A full disk passes; the row waits in the store, its person in this worker.
-                    _log.error("turn.store_away", reason=str(error))
-                    await asyncio.sleep(STORE_PAUSE_S)
-                except Exception:  # noqa: BLE001 - a message's edge: the others go on
-                    _log.exception("turn.unsettled")
-                    return
-                else:
-                    return
+            try:
+                while not await self._is_settled(job):
+                    pass
+            except Exception:  # noqa: BLE001 - a message's edge: the others go on
+                _log.exception("turn.unsettled")
+            finally:
+                job.over.set()
+
+    async def _is_settled(self, job: _Job) -> bool:
+        """Tries once; a full disk passes: the row waits in the store, its person in this worker."""
+        try:
+            await self._settle(job)
+        except DataError as error:
+            _log.error("turn.store_away", reason=str(error))
+            await asyncio.sleep(STORE_PAUSE_S)
+            return False
+        return True
 
     async def _settle(self, job: _Job) -> None:
         attempt = await self._store.begin(job.item.id)

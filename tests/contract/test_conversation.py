@@ -364,20 +364,6 @@ async def test_what_waited_in_the_inbox_is_answered_after_a_restart_and_the_web_
         assert (await store.states())["inbox"] == {"done": 2, "expired": 1}
 
 
-async def test_a_turn_that_ended_the_process_three_times_is_dead(tmp_path, engine, port):
-    async with troupe(tmp_path, engine.url) as parts:
-        await parts.core.receive([say("poison")])
-        for _ in range(3):
-            await parts.store.begin(1)
-    async with troupe(tmp_path, engine.url) as parts:
-        parts.core.attach(port)
-        await until(lambda: port.texts)
-        assert "(number 1)" in port.texts[0]
-        await settled(parts.store)
-        assert (await parts.store.states())["inbox"] == {"dead": 1}
-    assert engine.requests == []
-
-
 async def test_a_reply_that_was_stored_but_not_shown_is_shown_after_a_restart_without_the_engine(
     tmp_path, engine, port
 ):

@@ -50,7 +50,9 @@ async def troupe(home: Path, engine_url: str, *, patience_s: float = 20.0) -> As
             turns = Turns(
                 store, engine, reconciler, outbox=outbox, pace=pace, clock=clock, patience_s=patience_s
             )
-            core = Conversation(store, turns, outbox, cast, default="harry_potter", secret=place.secret())
+            core = Conversation(
+                store, turns, outbox, cast, default="harry_potter", secret=place.secret(), clock=clock
+            )
             running = asyncio.create_task(core.run())
             try:
                 yield Troupe(core, store, reconciler, cast)
