@@ -15,11 +15,12 @@ from data.clock import Clock
 from engine.errors import EngineError
 from engine.protocol import Engine
 
-__all__ = ["Pulse", "watched"]
+__all__ = ["Pulse", "attended", "watched"]
 
 T = TypeVar("T")
-# Together under two seconds, with a little left for telling it.
-SILENCE_S = 0.8
+# An answer that came just before the engine fell silent counts as life once more: twice the silence and the
+# wait for an answer together are 1.5 s, which leaves a busy machine half a second for telling it.
+SILENCE_S = 0.4
 ANSWER_S = 0.7
 
 
@@ -49,22 +50,29 @@ class Pulse:
         return True
 
 
+async def attended(
+    work: Awaitable[T], on_silence: Callable[[], Awaitable[None]], *, silence_s: float = SILENCE_S
+) -> T:
+    """The work's result; ``on_silence`` is called whenever it has taken a while longer."""
+    coming = asyncio.ensure_future(work)
+    try:
+        while not coming.done():
+            done, _ = await asyncio.wait({coming}, timeout=silence_s)
+            if not done:
+                await on_silence()
+        return coming.result()
+    finally:
+        if not coming.done():
+            coming.cancel()
+            await asyncio.wait({coming})
+
+
 async def watched(
     stream: AsyncIterator[T], on_silence: Callable[[], Awaitable[None]], *, silence_s: float = SILENCE_S
 ) -> AsyncIterator[T]:
     """Yields what the stream yields; ``on_silence`` is called whenever nothing came for a while."""
     while True:
-        coming = asyncio.ensure_future(anext(stream, None))
-        try:
-            while not coming.done():
-                done, _ = await asyncio.wait({coming}, timeout=silence_s)
-                if not done:
-                    await on_silence()
-            item = coming.result()
-        finally:
-            if not coming.done():
-                coming.cancel()
-                await asyncio.wait({coming})
+        item = await attended(anext(stream, None), on_silence, silence_s=silence_s)
         if item is None:
             return
         yield item

@@ -28,7 +28,7 @@ from bot.memory import history
 from bot.outbox import Letter, Outbox
 from bot.pace import Pace
 from bot.platform import Button, Incoming, PortError
-from bot.pulse import Pulse, watched
+from bot.pulse import Pulse, attended, watched
 from bot.reconcile import Reconciler
 from bot.sentences import sentence
 from bot.tokens import Tokens
@@ -157,14 +157,18 @@ class Turns:
         return True
 
     async def _attempt(self, turn: Turn, question: str, seed: int) -> None:
-        info = self._reconciler.info or await self._engine.info()
+        silent = partial(self._silent, turn)
+        info = self._reconciler.info
+        if info is None:
+            info = await attended(self._engine.info(), silent)
         self._tokens.use(info)
         place = turn.letter.place
         conversation = await self._store.conversation(
             place.platform, place.chat, place.thread, turn.persona.slug
         )
         champion = self._reconciler.champion(turn.persona.slug)
-        composed = await compose(
+        # Where the base's tokenizer is not here the engine counts, and may hang as well as over a reply.
+        composing = compose(
             turn.persona,
             await history(self._store, conversation.id),
             question,
@@ -174,6 +178,7 @@ class Turns:
             adapter=champion.name if champion else None,
             seed=seed,
         )
+        composed = await attended(composing, silent)
         reply = await self._store.open_reply(
             NewReply(
                 inbox_id=turn.letter.inbox_id,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def until(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
+async def until(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
     """Returns the condition's first true value; fails with TimeoutError after ``seconds``."""
     async with asyncio.timeout(seconds):
         while not (value := condition()):

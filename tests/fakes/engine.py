@@ -35,7 +35,7 @@ class FakeEngine:
 
     ``die_after``: this many pieces into the next reply the process (or the connection, in a test) ends.
     ``garbage``: the stream turns into nonsense after one piece. ``reply``: said instead of the echo.
-    ``silent``: the answer begins and then nothing comes.
+    ``silent``: the answer begins and then nothing comes as long as it is set.
     """
 
     host: str = "127.0.0.1"
@@ -130,8 +130,8 @@ class FakeEngine:
         if text is None:
             text = f"{model}: {messages[-1]['content'][::-1]}"
         for piece in PIECE.findall(text):
-            if self.silent:
-                await asyncio.sleep(3600)
+            while self.silent:
+                await asyncio.sleep(0.02)
             await asyncio.sleep(self.delay_s)
             yield piece
 
