@@ -10,9 +10,9 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bot.errors import SettingsWrong
 
@@ -23,6 +23,14 @@ SECRETS = {"DISCORD_TOKEN": "discord_token", "TELEGRAM_TOKEN": "telegram_token"}
 PREFIX = "TROUPE_"
 # The path of the settings file itself.
 CONFIG = "TROUPE_CONFIG"
+
+
+def _none_if_empty(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+# Compose needs every secret's file to exist, so an empty one means that the secret is not set.
+Secret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty)]
 
 
 class Settings(BaseModel):
@@ -40,10 +48,10 @@ class Settings(BaseModel):
     web_host: str = "127.0.0.1"
     web_port: int = Field(default=8080, ge=0, le=65535)
     default_persona: str = "harry_potter"
-    discord_token: SecretStr | None = None
-    telegram_token: SecretStr | None = None
+    discord_token: Secret = None
+    telegram_token: Secret = None
     telegram_api_url: str | None = None
-    worker_secret: SecretStr | None = None
+    worker_secret: Secret = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
@@ -96,7 +104,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             files[name] = _secret_file(variable, Path(text))
         else:
             values[name] = text.split(",") if name == "engine_urls" else text
-    return values | files
+    return values | {name: secret for name, secret in files.items() if secret}
 
 
 def _field(variable: str) -> str | None:

@@ -53,6 +53,27 @@ def test_a_missing_secret_file_is_one_sentence():
         load_settings({"TELEGRAM_TOKEN_FILE": "/nowhere"})
 
 
+def test_an_empty_secret_is_one_that_is_not_set(tmp_path):
+    """Guards: empty token files, which compose needs, ended the bot, and let in workers without a secret."""
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    config = tmp_path / "troupe.toml"
+    config.write_text('telegram_token = ""\n')
+    files = {"DISCORD_TOKEN_FILE": str(empty), "TROUPE_WORKER_SECRET_FILE": str(empty)}
+    settings = load_settings({"DISCORD_TOKEN": "", **files}, config=config)
+    assert (settings.discord_token, settings.telegram_token, settings.worker_secret) == (None, None, None)
+    assert settings.secrets == ()
+
+
+def test_an_empty_secret_file_leaves_the_variable_as_it_is(tmp_path):
+    (tmp_path / "empty").touch()
+    environment = {"DISCORD_TOKEN_FILE": str(tmp_path / "empty"), "DISCORD_TOKEN": "s3cret"}
+    for variables in (environment, dict(reversed(environment.items()))):
+        settings = load_settings(variables)
+        assert settings.discord_token is not None
+        assert settings.discord_token.get_secret_value() == "s3cret"
+
+
 def test_a_value_of_the_wrong_kind_names_the_setting():
     with pytest.raises(SettingsWrong, match="web_port"):
         load_settings({"TROUPE_WEB_PORT": "many"})
