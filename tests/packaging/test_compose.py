@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,35 @@ def test_bot_and_engine_are_health_checked_and_the_gpu_is_reserved(services):
         assert check["retries"] == 4
     (device,) = services["services"]["engine"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+
+
+def test_one_service_builds_the_image_that_all_run(services):
+    """Guards: compose builds services beside each other, and a second build of one tag fails at first."""
+    assert {service["image"] for service in services["services"].values()} == {"troupe"}
+    assert [name for name, service in services["services"].items() if "build" in service] == ["engine"]
+
+
+def test_the_image_has_every_place_of_a_named_volume_for_the_services_user(services):
+    """Guards: a volume that is mounted where the image has nothing belongs to root, and is not writable."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    made = re.search(r"install -d .*-o troupe -g troupe (.+)", dockerfile)
+    assert made is not None
+    mounts = [mount.split(":") for service in services["services"].values() for mount in service["volumes"]]
+    assert {place for source, place, *_ in mounts if source in services["volumes"]} == set(made[1].split())
+    assert "useradd --uid 10001 " in dockerfile
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_what_the_readme_says_of_docker_fits_the_file(services, name):
+    section = (ROOT / name).read_text(encoding="utf-8").split("\n## Docker\n")[1].split("\n## ")[0]
+    made, start = re.search(r"```\n(.+)\n(.+)\n```", section).groups()
+    declared = {secret["file"].removeprefix("./") for secret in services["secrets"].values()}
+    assert set(re.findall(r"secrets/\w+", made)) == declared
+    assert start == "docker compose up"
+    assert "http://127.0.0.1:8080" in section
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert "${BASE_FOLDER:-" in text
+    assert len(re.findall(r"^ +deploy: \*gpu$", text, re.MULTILINE)) == 2
 
 
 def test_every_source_in_the_dockerfile_is_in_the_tree():
