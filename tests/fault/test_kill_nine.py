@@ -30,6 +30,8 @@ TELEGRAM_KILLS, DISCORD_KILLS, STAND_IN_KILLS, ENGINE_KILLS = 6, 5, 4, 4
 # Two seconds of talking: longer than any platform's interval, so that a kill finds it half shown.
 REPLY = " ".join(f"word{number}" for number in range(100))
 DELAY_S = 0.02
+# On a loaded machine: a deadline only says that something hangs.
+PATIENCE_S = 60.0
 GENERATING = "SELECT 1 FROM reply WHERE state = 'generating'"
 
 
@@ -45,7 +47,12 @@ def are_done(home, count):
 
 def halves(texts):
     """The texts in which a reply was shown unfinished."""
-    return [text for text in texts if text.startswith("word0") and text != REPLY]
+    return [text for text in spoken(texts) if text != REPLY]
+
+
+def spoken(texts):
+    """Replies, without what is said about a loaded machine's slow engine."""
+    return [text for text in texts if text.startswith("word0")]
 
 
 def telegram_texts(fake, chat):
@@ -75,21 +82,26 @@ async def test_telegram_messages_and_votes_survive_kills_that_come_too_fast_to_a
         chats = range(1, TELEGRAM_KILLS + 1)
         for chat in chats:
             async with troupe_process(home, environment=environment) as running:
-                await until(lambda: running.said("telegram.listening"), seconds=30)
+                await until(lambda: running.said("telegram.listening"), seconds=PATIENCE_S)
                 fake.say(f"question {chat}", chat=chat, user=chat)
                 wanted = draw.choice((1, 2))
-                await until(lambda c=chat, w=wanted: len(halves(telegram_texts(fake, c))) >= w, seconds=20)
+                await until(
+                    lambda c=chat, w=wanted: len(halves(telegram_texts(fake, c))) >= w, seconds=PATIENCE_S
+                )
                 await running.kill()
         engine.delay_s = 0.0
         async with troupe_process(home, environment=environment) as running:
-            await until(lambda: are_done(home, TELEGRAM_KILLS), seconds=60)
+            await until(lambda: are_done(home, TELEGRAM_KILLS), seconds=PATIENCE_S)
             thumbs = {chat: found for chat in chats if (found := rated(fake, chat))}
             presses = {fake.press(chat, *thumb, user=chat) for chat, thumb in thumbs.items()}
-            await until(lambda: presses <= {answer["callback_query_id"] for answer in fake.answers})
+            await until(
+                lambda: presses <= {answer["callback_query_id"] for answer in fake.answers},
+                seconds=PATIENCE_S,
+            )
             await running.kill()
-    replies = {chat: [text for text in fake.texts(chat) if text.startswith("word0")] for chat in chats}
+    replies = {chat: spoken(fake.texts(chat)) for chat in chats}
     assert all(len(texts) == 1 for texts in replies.values()), "one reply for one question"
-    unknown = rows(home, "SELECT chat FROM outbox WHERE state = 'unknown'")
+    unknown = rows(home, "SELECT chat FROM outbox WHERE state = 'unknown' AND slot = 'reply'")
     assert {int(chat) for (chat,) in unknown} == set(chats) - set(thumbs)
     assert all(replies[chat] == [REPLY] for chat in thumbs)
     assert len(rows(home, "SELECT 1 FROM vote WHERE closed_at IS NULL")) == len(thumbs) > 0
@@ -105,22 +117,25 @@ async def test_discord_replies_come_once_and_whole_through_kills_in_mid_reply(tm
         }
         for kill in range(DISCORD_KILLS):
             async with troupe_process(home, environment=environment) as running:
-                await until(lambda: fake.connected, seconds=30)
+                await until(lambda: fake.connected, seconds=PATIENCE_S)
                 before = len(fake.calls)
                 await fake.say(f"<@{APPLICATION}> question {kill}")
                 wanted = draw.choice((1, 2))
                 await until(
-                    lambda b=before, w=wanted: len(halves(discord_texts(fake.calls[b:]))) >= w, seconds=20
+                    lambda b=before, w=wanted: len(halves(discord_texts(fake.calls[b:]))) >= w,
+                    seconds=PATIENCE_S,
                 )
-                await until(lambda k=kill: len(rows(home, "SELECT 1 FROM inbox")) == k + 1)
+                await until(
+                    lambda k=kill: len(rows(home, "SELECT 1 FROM inbox")) == k + 1, seconds=PATIENCE_S
+                )
                 await running.kill()
-            await until(lambda: not fake.connected)
+            await until(lambda: not fake.connected, seconds=PATIENCE_S)
         engine.delay_s = 0.0
         async with troupe_process(home, environment=environment) as running:
-            await until(lambda: are_done(home, DISCORD_KILLS), seconds=60)
-            assert await running.end() == 0
-    assert fake.texts() == [REPLY] * DISCORD_KILLS
-    assert all(buttons_of(message) for message in fake.bot_messages())
+            await until(lambda: are_done(home, DISCORD_KILLS), seconds=PATIENCE_S)
+            assert await running.end(seconds=PATIENCE_S) == 0
+    assert spoken(fake.texts()) == [REPLY] * DISCORD_KILLS
+    assert len([message for message in fake.bot_messages() if buttons_of(message)]) == DISCORD_KILLS
 
 
 @contextlib.asynccontextmanager
@@ -153,20 +168,19 @@ async def test_an_engine_killed_in_mid_reply_is_waited_for_and_the_reply_comes_w
             "TROUPE_TELEGRAM_API_URL": fake.url,
         }
         async with troupe_process(home, environment=environment) as running:
-            await until(lambda: running.said("telegram.listening"), seconds=30)
+            await until(lambda: running.said("telegram.listening"), seconds=PATIENCE_S)
             for chat in range(1, STAND_IN_KILLS + 1):
                 async with stand_in(port) as engine:
                     fake.say(f"question {chat}", chat=chat, user=chat)
-                    await until(lambda c=chat: halves(telegram_texts(fake, c)), seconds=20)
+                    await until(lambda c=chat: halves(telegram_texts(fake, c)), seconds=PATIENCE_S)
                     engine.kill()
-                    await until(lambda c=chat: len(fake.texts(c)) == 2)
+                    await until(lambda c=chat: len(fake.texts(c)) == 2, seconds=PATIENCE_S)
                 async with stand_in(port):
-                    await until(lambda c=chat: are_done(home, c), seconds=30)
-            assert await running.end() == 0
+                    await until(lambda c=chat: are_done(home, c), seconds=PATIENCE_S)
+            assert await running.end(seconds=PATIENCE_S) == 0
     for chat in range(1, STAND_IN_KILLS + 1):
-        reply, resting = fake.texts(chat)
-        assert reply == REPLY
-        assert "resting" in resting
+        assert spoken(fake.texts(chat)) == [REPLY]
+        assert any("resting" in text for text in fake.texts(chat))
 
 
 async def test_a_real_engine_killed_four_times_in_mid_reply_costs_no_message(tmp_path):
@@ -181,14 +195,14 @@ async def test_a_real_engine_killed_four_times_in_mid_reply_costs_no_message(tmp
             "FAKE_DISCORD": fake.url,
         }
         async with troupe_process(home, environment=environment) as running:
-            await until(lambda: running.said("bot.up") and fake.connected, seconds=60)
+            await until(lambda: running.said("bot.up") and fake.connected, seconds=PATIENCE_S)
             for turn in range(1, ENGINE_KILLS + 1):
                 await fake.say(f"<@{APPLICATION}> question {turn}")
-                await until(lambda: rows(home, GENERATING), seconds=30)
+                await until(lambda: rows(home, GENERATING), seconds=PATIENCE_S)
                 os.kill(json.loads((home / "engine.json").read_text())["pid"], signal.SIGKILL)
                 assert rows(home, GENERATING), "the kill came in mid-reply"
-                await until(lambda t=turn: are_done(home, t), seconds=90)
-            assert await running.end() == 0
+                await until(lambda t=turn: are_done(home, t), seconds=PATIENCE_S)
+            assert await running.end(seconds=PATIENCE_S) == 0
         replies = [buttons_of(message)[0] for message in fake.bot_messages() if buttons_of(message)]
     # A random model may find no words; it never answers one question twice.
     assert len(set(replies)) == len(replies) <= ENGINE_KILLS
