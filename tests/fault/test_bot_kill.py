@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sqlite3
 import sys
 from pathlib import Path
 
-import aiosqlite
 import pytest
 
 from data.home import Home
@@ -19,6 +19,8 @@ from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 12
+# On a loaded machine: a deadline only says that something hangs.
+PATIENCE_S = 60.0
 WORDS = " ".join(f"word{number}" for number in range(30))
 
 
@@ -59,11 +61,11 @@ async def test_twelve_kills_in_mid_reply_lose_nothing_and_double_nothing(tmp_pat
                     if number:
                         data = fake.buttons(chat - 1, number)[0]
                         press = fake.press(chat - 1, number, data, user=chat - 1)
-                        await until(lambda press=press: press in answers(fake))
+                        await until(lambda press=press: press in answers(fake), seconds=PATIENCE_S)
                         voted[data.split(":")[1]] = 1
                 engine.delay_s = 0.03
                 fake.say(f"question {chat}", chat=chat, user=chat)
-                await until(lambda chat=chat: sent_to(fake, chat))
+                await until(lambda chat=chat: sent_to(fake, chat), seconds=PATIENCE_S)
                 # The moment of the kill is what is drawn here; nothing waits for it.
                 await asyncio.sleep(draw.uniform(0.0, 0.8))
         engine.delay_s = 0.0
@@ -85,28 +87,26 @@ def sent_to(fake, chat):
 async def finished(fake, chat, home):
     """The reply is whole, or its first part is one that nobody knows about and that is never sent again."""
 
-    def whole():
-        return thumbs(fake, chat) or WORDS in "".join(fake.texts(chat))
+    def ended():
+        return thumbs(fake, chat) or WORDS in "".join(fake.texts(chat)) or unknown(home, chat)
 
-    with contextlib.suppress(TimeoutError):
-        await until(whole, seconds=5)
-        return
-    assert await unknown(home, chat), (chat, fake.texts(chat))
+    await until(ended, seconds=PATIENCE_S)
 
 
-async def rows(home, statement, *values):
-    async with aiosqlite.connect(home / "store.db") as connection:
-        return list(await connection.execute_fetchall(statement, values))
+def rows(home, statement, *values):
+    with contextlib.closing(sqlite3.connect(f"file:{home / 'store.db'}?mode=ro", uri=True)) as connection:
+        return connection.execute(statement, values).fetchall()
 
 
-async def unknown(home, chat):
-    return await rows(home, "SELECT id FROM outbox WHERE state = 'unknown' AND chat = ?", str(chat))
+def unknown(home, chat):
+    return rows(home, "SELECT id FROM outbox WHERE state = 'unknown' AND chat = ?", str(chat))
 
 
 async def settled(home):
-    async with asyncio.timeout(10):
-        while await rows(home, "SELECT id FROM inbox WHERE state IN ('pending', 'handling')"):
-            await asyncio.sleep(0.02)
+    await until(
+        lambda: not rows(home, "SELECT id FROM inbox WHERE state IN ('pending', 'handling')"),
+        seconds=PATIENCE_S,
+    )
 
 
 async def check(home, fake, voted):
@@ -115,7 +115,7 @@ async def check(home, fake, voted):
         assert len([text for text in texts if text.startswith("word0")]) <= 1, texts
         sends = sent_to(fake, chat)
         assert len(sends) == len(set(sends)), "no text is sent twice"
-        if not await unknown(home, chat):
+        if not unknown(home, chat):
             assert texts[0] == WORDS
     with Home(home).lock():
         async with open_store(Home(home).store) as store:
