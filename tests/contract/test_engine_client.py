@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from contextlib import aclosing, asynccontextmanager
@@ -22,6 +21,7 @@ from engine.errors import (
 from engine.protocol import Message, Sampling
 from engine.wire import without_control_tokens
 from tests.fakes.engine import FakeEngine
+from tests.waiting import until
 
 ASK = [Message("user", "abc")]
 
@@ -179,12 +179,10 @@ async def test_an_engine_that_breaks_off_is_unavailable_and_its_text_stays(hook)
 
 
 async def test_closing_the_stream_cancels_the_request():
-    async with FakeEngine(delay_s=0.05) as engine, client_for(engine) as client:
+    async with FakeEngine(delay_s=0.05, reply="word " * 1000) as engine, client_for(engine) as client:
         async with aclosing(client.generate("base", ASK, Sampling(), request_id="gone")) as deltas:
             await anext(deltas)
-        async with asyncio.timeout(5):
-            while "gone" not in engine.finished:
-                await asyncio.sleep(0.01)
+        await until(lambda: "gone" in engine.finished)
         assert engine.cancelled == ["gone"]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bot.platform import Incoming, Place, Press
-from bot.suspects import MOST_ATTEMPTS
+from bot.suspects import LONGEST_CALM_S, MOST_ATTEMPTS
 from tests.fakes.engine import FakeEngine
 from tests.fakes.port import CAPABILITIES, FakePort
 from tests.fakes.troupe import troupe
@@ -50,6 +50,16 @@ async def test_the_often_interrupted_wait_for_calm_and_then_everybody_is_answere
         assert words == ["ruobhgien", "tsrif", "dnoces"]
 
 
+async def test_a_suspect_that_only_takes_long_holds_up_nobody(tmp_path, engine, port, monkeypatch):
+    monkeypatch.setattr("bot.conversation.ALONE_S", 0.1)
+    await interrupted(tmp_path, engine, {say(text, chat=text): 2 for text in ("slow", "next")})
+    engine.silent = True
+    async with troupe(tmp_path, engine.url) as parts:
+        parts.core.attach(port)
+        await until(lambda: len(engine.requests) == 2)
+    assert len(engine.finished) == 2, "both were still being answered"
+
+
 async def test_an_often_interrupted_thumb_is_still_a_vote(tmp_path, engine, port):
     async with troupe(tmp_path, engine.url) as parts:
         parts.core.attach(port)
@@ -71,7 +81,7 @@ async def test_a_message_that_ended_the_process_ten_times_is_dead_and_says_so_at
     await interrupted(tmp_path, engine, {say("poison", chat="1"): MOST_ATTEMPTS, say("fine", chat="2"): 1})
     async with troupe(tmp_path, engine.url) as parts:
         parts.core.attach(port)
-        await until(lambda: len(port.texts) == 2, seconds=3)
+        await until(lambda: len(port.texts) == 2, seconds=LONGEST_CALM_S / 2)
         assert any("(number 1)" in text for text in port.texts)
         assert any("enif" in text for text in port.texts)
         assert (await parts.store.states())["inbox"]["dead"] == 1

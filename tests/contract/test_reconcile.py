@@ -125,7 +125,7 @@ async def test_an_engine_that_is_away_is_asked_again(world, tmp_path):
     with pytest.raises(EngineUnavailable):
         await reconciler.once()
     async with FakeEngine(port=port) as again:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             running = asyncio.ensure_future(reconciler.run())
             while name("li_bai", digest) not in again.adapters:
                 await asyncio.sleep(0.01)

@@ -73,7 +73,7 @@ async def test_a_long_reply_is_split_without_loss_and_nobody_is_pinged(world, tm
     engine.reply = "@everyone " + "A sentence that goes on. " * 150
     async with bot(tmp_path, fake, engine):
         await fake.say(f"{HEY} tell me everything")
-        await until(lambda: rated(fake), seconds=30)
+        await until(lambda: rated(fake))
         assert len(fake.texts()) == 2
         assert all(len(text) <= 2000 for text in fake.texts())
         assert "".join(fake.texts()).replace(" ", "") == engine.reply.replace(" ", "")

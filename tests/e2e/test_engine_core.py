@@ -22,6 +22,7 @@ from engine.protocol import Message, Sampling
 from engine.stream import ReplyStream
 from tests.fakes import tiny
 from tests.fakes.serving import core_for
+from tests.waiting import until
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.0, max_tokens=24)
 QUESTIONS = ["Hello, who are you?", "霍格沃茨有几个学院？", "1 2 3", "举杯邀明月 🦉"]
@@ -265,7 +266,7 @@ async def test_an_adapter_in_use_is_unloaded_after_its_last_reply(made):
         await core.load(name, potter)
         whole = await said(core, name, "Hello")
         running = asyncio.create_task(said(core, name, "Hello"))
-        await asyncio.sleep(0.01)
+        await until(lambda: core._open)
         await core.unload(name)
         with pytest.raises(ModelUnknown):
             await said(core, name, "Hello")

@@ -38,7 +38,7 @@ class Tab:
     """One browser tab without a browser: a cookie jar, the page's token and key, and its stream."""
 
     def __init__(self, web: Web, *, language: str = "en") -> None:
-        self.client = httpx.AsyncClient(base_url=web.url, headers={"Accept-Language": language}, timeout=10)
+        self.client = httpx.AsyncClient(base_url=web.url, headers={"Accept-Language": language}, timeout=30)
         self.html = ""
         self.news: list[str] = []
         self.ids: list[str] = []

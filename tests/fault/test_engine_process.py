@@ -48,7 +48,7 @@ def started(home: Path, *arguments: object, prefix: tuple[str, ...] = ()):
 
 
 def note_of(home: Path, process: subprocess.Popen[str]) -> dict[str, object]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if (home / "engine.json").is_file():
             return json.loads((home / "engine.json").read_text())
@@ -57,7 +57,7 @@ def note_of(home: Path, process: subprocess.Popen[str]) -> dict[str, object]:
     raise AssertionError("the engine did not come up")
 
 
-def until(fact, *, seconds: float = 10) -> None:
+def until(fact, *, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not fact():
         assert time.monotonic() < deadline
@@ -74,7 +74,7 @@ def is_alive(pid: int) -> bool:
 
 def refused(home: Path, *arguments: object) -> tuple[int, str]:
     with started(home, *arguments) as process:
-        _, words = process.communicate(timeout=60)
+        _, words = process.communicate(timeout=120)
         return process.returncode, words
 
 
@@ -90,7 +90,7 @@ async def test_sigterm_in_mid_reply_ends_it_in_seconds_and_takes_its_note_away(b
         process.send_signal(signal.SIGTERM)
         with pytest.raises(EngineUnavailable):
             [delta async for delta in deltas]
-        code = await asyncio.to_thread(process.wait, 5)
+        code = await asyncio.to_thread(process.wait, 15)
         assert code == 0
         assert not (tmp_path / "engine.json").exists()
         assert "Traceback" not in process.stderr.read()
