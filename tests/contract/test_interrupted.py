@@ -57,7 +57,7 @@ async def test_a_suspect_that_only_takes_long_holds_up_nobody(tmp_path, engine, 
     async with troupe(tmp_path, engine.url) as parts:
         parts.core.attach(port)
         await until(lambda: len(engine.requests) == 2)
-    assert len(engine.finished) == 2, "both were still being answered"
+        assert engine.finished == [], "the slow one is still being answered"
 
 
 async def test_an_often_interrupted_thumb_is_still_a_vote(tmp_path, engine, port):
