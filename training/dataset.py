@@ -6,8 +6,9 @@ Labels are -100 everywhere but on what the assistant says (its end marker includ
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,13 +17,20 @@ from engine.prompt import encode
 from personas.loader import Persona
 from personas.prompt import Budget, Message, Turn, plan
 from training.corpus import Row, chats
+from training.invention import invented, letters_of
 
-__all__ = ["IGNORED", "Batches", "Example", "batches", "chat_example", "document_examples", "persona_epoch"]
+__all__ = ["IGNORED", "Batches", "Example", "batches", "chat_example", "persona_epoch"]
 
 IGNORED = -100
 # Free lengths grew the process to 3.4 GB: oneDNN keeps a primitive per shape.
 LENGTH_STEP = 32
 LORE_SECTIONS = 2
+# Examples count as beginning alike when so many tokens agree; a persona's card is longer.
+ALIKE = 12
+# Attention costs the square of a sequence's length: past this, sharing saves nothing.
+SEQUENCE_LENGTH = 256
+# Examples of so many steps are sorted together before they are dealt.
+STEPS_SORTED = 4
 
 Tokenizer = Any
 
@@ -82,42 +90,42 @@ def persona_epoch(
     joined: float,
     longest: int,
     lore_share: float,
+    invented_share: float,
     seed: int,
 ) -> list[Example]:
-    """One pass over a persona's rows: some alone with the lore that serving would find, some joined."""
+    """One pass over a persona's rows: some alone with the lore that serving would find, some joined.
+
+    In ``invented_share`` of those with lore its values are made up, so that the reply must look at them.
+    """
     generator = random.Random(seed)  # noqa: S311 - an order, not a secret
+    letters = letters_of(rows)
     examples = []
     for dealt in chats(rows, share=joined, longest=longest, seed=seed):
-        turns = [turn for row in dealt for turn in row.turns]
-        last = dealt[-1]
-        facts: list[str] = []
+        *_, last = dealt
         if generator.random() < lore_share:
             found = persona.lore.nearest(last.question, last.lang, limit=LORE_SECTIONS)
-            facts = [section.text(last.lang) for section in found]
+            last = replace(last, facts=tuple(section.text(last.lang) for section in found))
+        if last.facts and generator.random() < invented_share:
+            last = invented(last, letters[last.lang], generator)
+        turns = [turn for row in (*dealt[:-1], last) for turn in row.turns]
         examples.append(
             chat_example(
-                tokenizer, persona.prompt_text, turns, budget=budget, facts=facts, memory=last.memory
+                tokenizer, persona.prompt_text, turns, budget=budget, facts=last.facts, memory=last.memory
             )
         )
     return examples
 
 
-def document_examples(tokenizer: Tokenizer, texts: Iterable[str], *, length: int) -> list[Example]:
-    """Plain running text in blocks of ``length`` tokens; every token is learnt."""
-    end = tokenizer.eos_token_id
-    stream: list[int] = []
-    for text in texts:
-        stream += [*tokenizer.encode(text, add_special_tokens=False), end]
-    blocks = [tuple(stream[at : at + length]) for at in range(0, len(stream) - 1, length)]
-    return [Example(block, block) for block in blocks]
-
-
 def batches(examples: Sequence[Example], *, size: int, seed: int) -> list[list[Example]]:
-    """Groups examples of like length, the groups in random order."""
+    """Groups examples for one step each, in random order; what begins alike is likelier to share a step."""
     generator = random.Random(seed)  # noqa: S311 - an order, not a secret
     order = list(examples)
     generator.shuffle(order)
-    order.sort(key=lambda example: -(-len(example.ids) // LENGTH_STEP))
+    window = size * STEPS_SORTED
+    for start in range(0, len(order), window):
+        order[start : start + window] = sorted(
+            order[start : start + window], key=lambda each: each.ids[:ALIKE]
+        )
     groups = [order[at : at + size] for at in range(0, len(order), size)]
     generator.shuffle(groups)
     return groups
@@ -126,7 +134,12 @@ def batches(examples: Sequence[Example], *, size: int, seed: int) -> list[list[E
 class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
     """The whole course of a run, batch by batch in its final order, so that resuming is exact.
 
-    Item: ``input_ids``, ``labels`` and ``attention_mask``, each [rows, length], int64.
+    A step's examples lie one after the other in a few sequences, and those that begin alike, as all chats of
+    one persona do, behind one copy of that beginning. Each sees its beginning and itself and nothing of its
+    neighbours, at the positions it would have alone: half the tokens, and what is computed is the same.
+
+    Item: ``input_ids``, ``labels`` and ``position_ids``, each [sequences, length], int64, the labels already
+    shifted to where they are predicted; ``attention_mask`` [sequences, 1, length, length], true where seen.
     """
 
     def __init__(self, groups: Sequence[Sequence[Example]], *, padding: int) -> None:
@@ -137,18 +150,100 @@ class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         return len(self._groups)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        group = self._groups[index]
-        longest = max(len(example.ids) for example in group)
+        packed = [_laid(families) for families in _dealt(self._groups[index])]
+        longest = max(len(sequence) for sequence in packed)
         length = -(-longest // LENGTH_STEP) * LENGTH_STEP
         return {
-            "input_ids": _padded(group, length, lambda example: example.ids, self._padding),
-            "labels": _padded(group, length, lambda example: example.labels, IGNORED),
-            "attention_mask": _padded(group, length, lambda example: (1,) * len(example.ids), 0),
+            "input_ids": _column(packed, "token", length, self._padding),
+            "labels": _column(packed, "target", length, IGNORED),
+            "position_ids": _column(packed, "position", length, 0),
+            "attention_mask": _sight(
+                _column(packed, "part", length, -1), _column(packed, "beginning", length, -1)
+            ),
         }
 
 
-def _padded(
-    group: Sequence[Example], length: int, part: Callable[[Example], tuple[int, ...]], padding: int
-) -> torch.Tensor:
-    rows = [[*part(example), *[padding] * (length - len(part(example)))] for example in group]
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One token of a sequence; ``part`` numbers what sees itself, ``beginning`` the part seen besides."""
+
+    token: int
+    target: int
+    position: int
+    part: int
+    beginning: int
+
+
+Family = list[Example]
+
+
+def _dealt(group: Sequence[Example]) -> list[list[Family]]:
+    """Sequences of about equal length, each of families that share a beginning."""
+    costs = [len(example.ids) - _alike(before, example) for before, example in pairwise((None, *group))]
+    fill = sum(costs) / max(1, round(sum(costs) / SEQUENCE_LENGTH))
+    sequences: list[list[Family]] = []
+    length = fill
+    for (before, example), cost in zip(pairwise((None, *group)), costs, strict=True):
+        if length + cost / 2 > fill:
+            sequences.append([[example]])
+            length = float(len(example.ids))
+            continue
+        if _alike(before, example):
+            sequences[-1][-1].append(example)
+        else:
+            sequences[-1].append([example])
+        length += cost
+    return sequences
+
+
+def _alike(before: Example | None, example: Example) -> int:
+    """How many tokens two examples share at their beginning, 0 where it is hardly more than a marker."""
+    shared = _shared([before, example]) if before else 0
+    return shared if shared >= ALIKE else 0
+
+
+def _shared(examples: Sequence[Example]) -> int:
+    """How many tokens all of them begin with, none of which is learnt."""
+    shared = 0
+    for column in zip(*(zip(example.ids, example.labels, strict=True) for example in examples), strict=False):
+        if len(set(column)) > 1 or column[0][1] != IGNORED:
+            break
+        shared += 1
+    return shared
+
+
+def _laid(families: Sequence[Family]) -> list[_Place]:
+    places: list[_Place] = []
+    part = 0
+    for family in families:
+        beginning = part
+        shared = _shared(family) if len(family) > 1 else 0
+        places += [
+            _Place(token, IGNORED, position, beginning, beginning)
+            for position, token in enumerate(family[0].ids[:shared])
+        ]
+        for example in family:
+            part += 1
+            targets = (*example.labels[1:], IGNORED)
+            places += [
+                _Place(example.ids[position], targets[position], position, part, beginning)
+                for position in range(shared, len(example.ids))
+            ]
+        part += 1
+    return places
+
+
+def _sight(part: torch.Tensor, beginning: torch.Tensor) -> torch.Tensor:
+    """[sequences, 1, length, length]: a token sees what stands before it in its part and its beginning."""
+    seen = part[:, None, :]
+    allowed = (seen == part[:, :, None]) | (seen == beginning[:, :, None])
+    length = part.shape[-1]
+    return (allowed & torch.ones(length, length, dtype=torch.bool).tril())[:, None]
+
+
+def _column(packed: Sequence[Sequence[_Place]], name: str, length: int, padding: int) -> torch.Tensor:
+    rows = [
+        [*(getattr(place, name) for place in places), *[padding] * (length - len(places))]
+        for places in packed
+    ]
     return torch.tensor(rows, dtype=torch.int64)

@@ -16,7 +16,8 @@ class Recipe:
     """How a persona's adapter is trained.
 
     ``joined`` of the rows are dealt into chats of 2..``longest`` rows; ``lore_share`` of the last
-    questions carry the lore that serving would find; ``most_rows`` None reads every row.
+    questions carry the lore that serving would find, in ``invented_share`` of them with made-up values;
+    ``most_rows`` None reads every row.
     """
 
     name: str
@@ -27,9 +28,10 @@ class Recipe:
     epochs: float = 1
     rows_per_step: int = 8
     warmup: float = 0.05
-    joined: float = 0.7
-    longest: int = 5
-    lore_share: float = 0.8
+    joined: float = 0.3
+    longest: int = 4
+    lore_share: float = 0.9
+    invented_share: float = 0.05
     general_share: float = 0.1
     validation: float = 0.03
     most_rows: int | None = None
@@ -41,9 +43,9 @@ class Recipe:
 class BaseRecipe:
     """How the starter base is trained from nothing; sizes are multiples of 64 so that nf4 fits.
 
-    The text is read ``cycles`` times ``epochs``; each cycle warms up and cools down anew. A last cycle of
-    ``cast_epochs`` reads the cast's dialogues as chats under their cards, beside ``cast_general`` of the
-    general rows: adapters alone did not carry them (docs/starter.md).
+    Every pass draws ``general_share`` of the general rows and deals all rows into chats anew: ``joined`` of
+    them into chats of 2..``longest``; ``lore_share`` of the cast's last questions carry the lore that serving
+    would find, in ``invented_share`` of them with made-up values; rows that copy from the prompt come ``copies`` times, each with other values.
     """
 
     vocabulary: int = 6144
@@ -55,16 +57,15 @@ class BaseRecipe:
     feed_forward: int = 704
     context: int = 1024
     learning_rate: float = 2e-3
-    epochs: int = 4
-    cycles: int = 2
-    cast_epochs: int = 4
-    cast_joined: float = 0.75
-    cast_longest: int = 6
-    cast_lore: float = 0.6
-    cast_general: float = 0.1
+    epochs: int = 7
+    general_share: float = 0.6
+    joined: float = 0.3
+    longest: int = 4
+    lore_share: float = 0.9
+    invented_share: float = 0.15
+    copies: int = 4
     rows_per_step: int = 8
     warmup: float = 0.03
-    document_length: int = 192
 
 
 STARTER_BASE = BaseRecipe()
@@ -76,7 +77,7 @@ RECIPES = {
     "quick": Recipe("quick", rank=8, alpha=16, epochs=1, most_rows=160),
     # For a pretrained base of some billions: it speaks already, so lower and shorter.
     "large": Recipe(
-        "large", variants=True, rank=16, alpha=32, learning_rate=1e-4, epochs=2, joined=0.3, general_share=0.3
+        "large", variants=True, rank=16, alpha=32, learning_rate=1e-4, epochs=2, general_share=0.3
     ),
 }
 

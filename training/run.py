@@ -144,6 +144,7 @@ def _groups(
             joined=recipe.joined,
             longest=recipe.longest,
             lore_share=recipe.lore_share,
+            invented_share=recipe.invented_share,
             seed=seed + epoch,
         )
         count = int(len(examples) * recipe.general_share)

@@ -28,7 +28,8 @@ _log = logging.getLogger(__name__)
 # A quick build reads every so many-th row.
 QUICK_STRIDE = 16
 # The sets that train the base; personas' own dialogues come from their folders.
-GENERAL_SETS = ("general.jsonl", "lore_use.jsonl", "memory_use.jsonl")
+GENERAL_SET = "general.jsonl"
+COPYING_SETS = ("lore_use.jsonl", "memory_use.jsonl")
 
 
 def build_starter(
@@ -43,20 +44,20 @@ def build_starter(
 ) -> Path:
     """Builds base and adapters below ``out``; ``quick`` is one short epoch of everything."""
     cast = load_cast([personas])
-    general = [path for name in GENERAL_SETS if (path := sets / name).is_file()]
-    rows = [row for path in general for row in read_rows(path)]
+    general, copying = sets / GENERAL_SET, [sets / name for name in COPYING_SETS]
+    stride = QUICK_STRIDE if quick else 1
     corpora = Corpora(
-        general=tuple(rows[:: QUICK_STRIDE if quick else 1]),
-        cast=tuple(
-            (persona, tuple(_rows(persona.folder)[:: QUICK_STRIDE if quick else 1]))
-            for persona in cast.personas.values()
-        ),
+        general=tuple(read_rows(general)[::stride]),
+        copying=tuple(row for path in copying for row in read_rows(path))[::stride],
+        cast=tuple((persona, tuple(_rows(persona.folder)[::stride])) for persona in cast.personas.values()),
     )
-    recipe = replace(STARTER_BASE, epochs=1, cycles=1) if quick else STARTER_BASE
+    recipe = replace(STARTER_BASE, epochs=1) if quick else STARTER_BASE
     _base(corpora, recipe, out=out, work=work, seed=seed, progress=progress)
     for persona in cast.personas.values():
         name = "quick" if quick else "starter"
-        _adapter(persona.folder, general, out=out, work=work, recipe=name, seed=seed, progress=progress)
+        _adapter(
+            persona.folder, [general, *copying], out=out, work=work, recipe=name, seed=seed, progress=progress
+        )
     return out
 
 
@@ -79,7 +80,7 @@ def _base(corpora: Corpora, recipe: BaseRecipe, *, out: Path, work: Path, seed: 
         {
             "recipe": asdict(recipe),
             "seed": seed,
-            "general_rows": len(corpora.general),
+            "general_rows": len(corpora.general) + len(corpora.copying),
             "cast_rows": {persona.slug: len(rows) for persona, rows in corpora.cast},
             "first_loss": curve.losses[0][1] if curve.losses else None,
             "last_loss": curve.losses[-1][1] if curve.losses else None,

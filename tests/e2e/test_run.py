@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
+from time import monotonic
 
 import httpx
 import pytest
 
+from bot.control import open_session
+from tests.fakes.adapter import adapter
 from tests.fakes.engine import FakeEngine
 from tests.fakes.process import is_alive, troupe_process
-from tests.fakes.telegram import FakeTelegram
+from tests.fakes.telegram import TOKEN, FakeTelegram
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
+
+RESTING_S = 4.0
 
 
 @pytest.fixture(name="tiny", scope="module")
@@ -80,6 +86,105 @@ async def test_a_killed_bot_leaves_no_engine_behind(tmp_path, tiny):
         await until(lambda: not is_alive(engine), seconds=20)
 
 
+async def test_people_hear_that_the_persona_rests_and_then_the_answer(tmp_path, tiny):
+    home = tmp_path / "home"
+    async with FakeTelegram() as telegram:
+        environment = {
+            "TROUPE_BASE": str(tiny),
+            "TROUPE_THREADS": "1",
+            "TELEGRAM_TOKEN": TOKEN,
+            "TROUPE_TELEGRAM_API_URL": telegram.url,
+        }
+        async with troupe_process(home, environment=environment) as running:
+            await until(lambda: running.said("bot.up") and running.said("telegram.listening"), seconds=60)
+            os.kill(json.loads((home / "engine.json").read_text())["pid"], signal.SIGKILL)
+            told = monotonic()
+            telegram.say("hello", chat=7, user=7)
+            await until(lambda: any("resting" in text for text in telegram.texts(7)))
+            # Two seconds, and what a loaded machine needs to notice.
+            assert monotonic() - told < RESTING_S
+            await until(lambda: len(telegram.texts(7)) == 2, seconds=60)
+            assert await running.end() == 0
+
+
+async def test_it_ends_in_time_with_a_terminal_open_a_page_open_and_a_reply_on_its_way(tmp_path):
+    async with FakeEngine(delay_s=0.3, reply="A long tale that nobody hears to its end. " * 20) as engine:
+        home = tmp_path / "home"
+        async with troupe_process(home, environment={"TROUPE_ENGINE_URLS": engine.url}) as running:
+            page = await running.page()
+            await until(home.joinpath("control.sock").is_socket)
+            session = {"persona": "li_bai", "lang": "en"}
+            reader, writer = await open_session(home / "control.sock", "terminal", **session)
+            writer.write(json.dumps({"say": "hello", "id": 1}).encode() + b"\n")
+            assert b"long" in await asyncio.wait_for(_line_with(reader, b"long"), 20)
+            async with httpx.AsyncClient() as client:
+                assert (await client.get(f"{page}/health")).status_code == 200
+                assert await running.end() == 0
+            assert "Traceback" not in running.output
+            writer.close()
+
+
+async def test_a_second_ctrl_c_ends_it_at_once_and_leaves_no_engine(tmp_path, tiny):
+    home = tmp_path / "home"
+    environment = {"TROUPE_BASE": str(tiny), "TROUPE_THREADS": "1"}
+    async with troupe_process(home, environment=environment) as running:
+        await until(lambda: running.said("bot.up"), seconds=60)
+        engine = json.loads((home / "engine.json").read_text())["pid"]
+        # Stopped, it cannot hear that it should end.
+        os.kill(engine, signal.SIGSTOP)
+        running.process.send_signal(signal.SIGINT)
+        await until(lambda: not (home / "control.sock").exists())
+        assert await running.end(signal.SIGINT, seconds=2) == 130
+        os.kill(engine, signal.SIGCONT)
+        await until(lambda: not is_alive(engine), seconds=20)
+
+
+async def test_an_engine_that_does_not_hear_is_ended_in_time_all_the_same(tmp_path, tiny):
+    home = tmp_path / "home"
+    environment = {"TROUPE_BASE": str(tiny), "TROUPE_THREADS": "1"}
+    async with troupe_process(home, environment=environment) as running:
+        await until(lambda: running.said("bot.up"), seconds=60)
+        engine = json.loads((home / "engine.json").read_text())["pid"]
+        os.kill(engine, signal.SIGSTOP)
+        assert await running.end() == 0
+        await until(lambda: not is_alive(engine))
+
+
+async def test_a_home_that_is_in_use_is_one_sentence(tmp_path):
+    async with FakeEngine() as engine:
+        environment = {"TROUPE_ENGINE_URLS": engine.url}
+        async with troupe_process(tmp_path / "home", environment=environment) as first:
+            await first.page()
+            async with troupe_process(tmp_path / "home", environment=environment) as second:
+                assert await second.process.wait() == 1
+            (line,) = [line for line in second.lines if line]
+            assert "Traceback" not in line
+            assert await first.end() == 0
+
+
+async def test_an_engine_port_in_use_is_one_sentence_that_names_the_setting(tmp_path, tiny):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environment = {"TROUPE_BASE": str(tiny), "TROUPE_ENGINE_PORT": port}
+        async with troupe_process(tmp_path / "home", environment=environment) as running:
+            assert await running.process.wait() == 1
+    assert "TROUPE_ENGINE_PORT" in running.output
+    assert "Traceback" not in running.output
+
+
+async def test_an_adapter_with_a_wrong_digest_costs_only_itself(tmp_path):
+    folder = tmp_path / "home/adapters/li_bai/v0"
+    adapter(folder)
+    (folder / "adapter_model.safetensors").write_bytes(b"swapped")
+    async with FakeEngine() as engine:
+        environment = {"TROUPE_ENGINE_URLS": engine.url}
+        async with troupe_process(tmp_path / "home", environment=environment) as running:
+            line = await until(lambda: running.said("adapter.invalid"), seconds=30)
+            assert "adapter_model.safetensors" in line
+            await until(lambda: running.said("stop      Ctrl-C"), seconds=30)
+            assert await running.end() == 0
+
+
 async def test_a_port_in_use_is_one_sentence_that_names_the_setting(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         environment = {
@@ -130,3 +235,9 @@ async def test_a_broken_persona_and_a_wrong_token_cost_only_themselves(tmp_path)
             async with httpx.AsyncClient() as client:
                 assert "Harry Potter" in (await client.get(page)).text
             assert await running.end() == 0
+
+
+async def _line_with(reader, words):
+    while words not in (line := await reader.readline()):
+        assert line, "the session ended"
+    return line

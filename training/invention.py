@@ -1,0 +1,123 @@
+"""Rows whose answer copies a value from the prompt, each time with another value.
+
+A model that meets "143 steps" in every pass learns the number by heart; one that meets a new number each time
+can only learn to look. A value is what prompt and answer share and the question does not; it is replaced on
+both sides by one of the same kind: digits by digits, Han characters by Han characters, a name by a made-up
+name. Rows without such a value stay as they are.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from data.stopwords import STOP
+from personas.prompt import Turn
+from training.corpus import Row
+
+__all__ = ["invented", "letters_of", "vary"]
+
+HAN = re.compile(r"[\u4e00-\u9fff]+")
+PIECE = re.compile(r"[\u4e00-\u9fff]|[0-9]+|[A-Za-z'’-]+")
+# Of a shared stretch of Han characters so many at least make a value; one alone is mostly grammar.
+SHORTEST_HAN = 2
+LONGEST_HAN = 4
+SHORTEST_WORD = 4
+# Characters that hold a clause together are no part of a value.
+JOINTS = frozenset("的了是在有叫和与與也就你我他她它您不很一这這那個个")
+ONSETS = ("b", "br", "c", "d", "dr", "f", "fl", "g", "gr", "h", "k", "l", "m", "n", "p", "pr", "r", "s", "st")
+VOWELS = ("a", "e", "i", "o", "u", "ee", "oa", "ai")
+CODAS = ("", "l", "n", "r", "s", "m", "ck", "th", "nd", "rt")
+
+
+def vary(rows: Sequence[Row], *, times: int, seed: int) -> list[Row]:
+    """Each row ``times`` over, with new values each time."""
+    generator = random.Random(seed)  # noqa: S311 - values, not secrets
+    letters = letters_of(rows)
+    return [
+        _varied(row, letters[row.lang], generator, names_only=False) for row in rows for _ in range(times)
+    ]
+
+
+def invented(row: Row, letters: str, generator: random.Random) -> Row:
+    """The row with the names and numbers that its facts and its reply share replaced."""
+    return _varied(row, letters, generator, names_only=True)
+
+
+def letters_of(rows: Sequence[Row]) -> dict[str, str]:
+    """Per language, the Han characters that its rows use: what values are made of."""
+    texts: dict[str, set[str]] = {}
+    for row in rows:
+        for turn in row.turns:
+            texts.setdefault(row.lang, set()).update(turn.user + turn.assistant)
+    return {lang: "".join(sorted(filter(HAN.match, found))) for lang, found in texts.items()}
+
+
+def _varied(row: Row, letters: str, generator: random.Random, *, names_only: bool) -> Row:
+    last = row.turns[-1]
+    values = _values("\n".join([*row.facts, *row.memory]), last.user, last.assistant, names_only=names_only)
+    swaps = {value: _another(value, letters, generator) for value in values}
+    if not swaps:
+        return row
+    pattern = re.compile("|".join(_bounded(value) for value in sorted(swaps, key=len, reverse=True)))
+
+    def swap(text: str) -> str:
+        return pattern.sub(lambda found: swaps[found.group()], text)
+
+    return replace(
+        row,
+        turns=(*row.turns[:-1], Turn(last.user, swap(last.assistant))),
+        facts=tuple(swap(fact) for fact in row.facts),
+        memory=tuple(swap(line) for line in row.memory),
+    )
+
+
+def _values(shown: str, question: str, answer: str, *, names_only: bool) -> list[str]:
+    """What prompt and answer share and the question does not, longest first."""
+    asked = question.lower()
+    values = _shared_han(shown, answer, JOINTS.union(question))
+    for piece in PIECE.findall(answer):
+        is_number = piece.isdigit()
+        is_word = len(piece) >= SHORTEST_WORD and piece.lower() not in STOP
+        is_value = is_number or (is_word and (piece[0].isupper() or not names_only))
+        if is_value and piece.lower() not in asked and re.search(_bounded(piece), shown):
+            values.append(piece)
+    return sorted(set(values), key=lambda value: (-len(value), value))
+
+
+def _shared_han(shown: str, answer: str, joints: frozenset[str]) -> list[str]:
+    """The longest stretches of Han characters of the answer that stand in the prompt too."""
+    found: list[str] = []
+    plain = "".join(" " if letter in joints else letter for letter in answer)
+    for run in HAN.findall(plain):
+        start = 0
+        while start < len(run):
+            end = start
+            while end < len(run) and run[start : end + 1] in shown:
+                end += 1
+            if SHORTEST_HAN <= end - start <= LONGEST_HAN:
+                found.append(run[start:end])
+            start = max(end, start + 1)
+    return found
+
+
+def _another(value: str, letters: str, generator: random.Random) -> str:
+    if value.isdigit():
+        first = generator.choice("123456789")
+        return first + "".join(generator.choice("0123456789") for _ in value[1:])
+    if HAN.fullmatch(value):
+        return "".join(generator.choice(letters) for _ in value)
+    syllables = generator.choice((1, 2, 2, 3))
+    word = "".join(
+        generator.choice(ONSETS) + generator.choice(VOWELS) + generator.choice(CODAS)
+        for _ in range(syllables)
+    )
+    return word.capitalize() if value[0].isupper() else word
+
+
+def _bounded(value: str) -> str:
+    """The value as a whole word, where its script has words."""
+    escaped = re.escape(value)
+    return escaped if HAN.fullmatch(value) else rf"(?<![A-Za-z0-9]){escaped}(?![A-Za-z0-9])"
