@@ -136,7 +136,7 @@ class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
     A step's examples lie one after the other in a few sequences, and those that begin alike, as all chats of
     one persona do, behind one copy of that beginning. Each sees its beginning and itself and nothing of its
-    neighbours, at the positions it would have alone: half the tokens, and what is computed is the same.
+    neighbours, at the positions it would have alone: half the tokens, and the same is computed.
 
     Item: ``input_ids``, ``labels`` and ``position_ids``, each [sequences, length], int64, the labels already
     shifted to where they are predicted; ``attention_mask`` [sequences, 1, length, length], true where seen.
@@ -179,16 +179,16 @@ Family = list[Example]
 
 def _dealt(group: Sequence[Example]) -> list[list[Family]]:
     """Sequences of about equal length, each of families that share a beginning."""
-    costs = [len(example.ids) - _alike(before, example) for before, example in pairwise((None, *group))]
+    costs = [len(example.ids) - shared for example, shared in zip(group, _alike(group), strict=True)]
     fill = sum(costs) / max(1, round(sum(costs) / SEQUENCE_LENGTH))
     sequences: list[list[Family]] = []
     length = fill
-    for (before, example), cost in zip(pairwise((None, *group)), costs, strict=True):
+    for example, cost in zip(group, costs, strict=True):
         if length + cost / 2 > fill:
             sequences.append([[example]])
             length = float(len(example.ids))
             continue
-        if _alike(before, example):
+        if cost < len(example.ids):
             sequences[-1][-1].append(example)
         else:
             sequences[-1].append([example])
@@ -196,20 +196,25 @@ def _dealt(group: Sequence[Example]) -> list[list[Family]]:
     return sequences
 
 
-def _alike(before: Example | None, example: Example) -> int:
-    """How many tokens two examples share at their beginning, 0 where it is hardly more than a marker."""
-    shared = _shared([before, example]) if before else 0
-    return shared if shared >= ALIKE else 0
+def _alike(group: Sequence[Example]) -> list[int]:
+    """How many tokens each shares with the one before; 0 where it is hardly more than a marker."""
+    shared = [_shared(pair) for pair in pairwise(group)]
+    return [0, *(tokens if tokens >= ALIKE else 0 for tokens in shared)]
 
 
 def _shared(examples: Sequence[Example]) -> int:
-    """How many tokens all of them begin with, none of which is learnt."""
+    """How many tokens all of them begin with, before the one from which the first learnt is predicted."""
+    limit = min(_first_learnt(example) for example in examples) - 1
     shared = 0
-    for column in zip(*(zip(example.ids, example.labels, strict=True) for example in examples), strict=False):
-        if len(set(column)) > 1 or column[0][1] != IGNORED:
+    for column in zip(*(example.ids[: max(0, limit)] for example in examples), strict=True):
+        if len(set(column)) > 1:
             break
         shared += 1
     return shared
+
+
+def _first_learnt(example: Example) -> int:
+    return next((at for at, label in enumerate(example.labels) if label != IGNORED), len(example.labels))
 
 
 def _laid(families: Sequence[Family]) -> list[_Place]:

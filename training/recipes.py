@@ -44,8 +44,9 @@ class BaseRecipe:
     """How the starter base is trained from nothing; sizes are multiples of 64 so that nf4 fits.
 
     Every pass draws ``general_share`` of the general rows and deals all rows into chats anew: ``joined`` of
-    them into chats of 2..``longest``; ``lore_share`` of the cast's last questions carry the lore that serving
-    would find, in ``invented_share`` of them with made-up values; rows that copy from the prompt come ``copies`` times, each with other values.
+    them into chats of 2..``longest``. ``lore_share`` of the cast's last questions carry the lore that serving
+    would find, in ``invented_share`` of them with made-up values; rows that copy from the prompt come
+    ``copies`` times, each with other values.
     """
 
     vocabulary: int = 6144
