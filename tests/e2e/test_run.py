@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -36,7 +37,7 @@ async def test_it_greets_with_an_exchange_per_persona_and_ends_on_sigterm(tmp_pa
         environment = {"TROUPE_ENGINE_URLS": engine.url}
         async with troupe_process(tmp_path / "home", environment=environment) as running:
             page = await running.page()
-            await until(lambda: running.said("stop      Ctrl-C"), seconds=30)
+            await until(lambda: running.said("stop      Ctrl-C"))
             assert running.said("Harry Potter") is not None
             assert running.said("李白") is not None
             assert running.said(".venv/bin/troupe chat") is not None
@@ -83,7 +84,7 @@ async def test_a_killed_bot_leaves_no_engine_behind(tmp_path, tiny):
         await until(lambda: running.said("bot.up"), seconds=60)
         engine = json.loads((home / "engine.json").read_text())["pid"]
         await running.kill()
-        await until(lambda: not is_alive(engine), seconds=20)
+        await until(lambda: not is_alive(engine))
 
 
 async def test_people_hear_that_the_persona_rests_and_then_the_answer(tmp_path, tiny):
@@ -130,13 +131,12 @@ async def test_a_second_ctrl_c_ends_it_at_once_and_leaves_no_engine(tmp_path, ti
     async with troupe_process(home, environment=environment) as running:
         await until(lambda: running.said("bot.up"), seconds=60)
         engine = json.loads((home / "engine.json").read_text())["pid"]
-        # Stopped, it cannot hear that it should end.
-        os.kill(engine, signal.SIGSTOP)
-        running.process.send_signal(signal.SIGINT)
-        await until(lambda: not (home / "control.sock").exists())
-        assert await running.end(signal.SIGINT, seconds=2) == 130
-        os.kill(engine, signal.SIGCONT)
-        await until(lambda: not is_alive(engine), seconds=20)
+        with stopped(engine):
+            running.process.send_signal(signal.SIGINT)
+            await until(lambda: not (home / "control.sock").exists())
+            # Its own number: who waits for the engine in order ends with 0.
+            assert await running.end(signal.SIGINT) == 130
+        await until(lambda: not is_alive(engine))
 
 
 async def test_an_engine_that_does_not_hear_is_ended_in_time_all_the_same(tmp_path, tiny):
@@ -145,9 +145,9 @@ async def test_an_engine_that_does_not_hear_is_ended_in_time_all_the_same(tmp_pa
     async with troupe_process(home, environment=environment) as running:
         await until(lambda: running.said("bot.up"), seconds=60)
         engine = json.loads((home / "engine.json").read_text())["pid"]
-        os.kill(engine, signal.SIGSTOP)
-        assert await running.end() == 0
-        await until(lambda: not is_alive(engine))
+        with stopped(engine):
+            assert await running.end() == 0
+            await until(lambda: not is_alive(engine))
 
 
 async def test_a_home_that_is_in_use_is_one_sentence(tmp_path):
@@ -179,9 +179,9 @@ async def test_an_adapter_with_a_wrong_digest_costs_only_itself(tmp_path):
     async with FakeEngine() as engine:
         environment = {"TROUPE_ENGINE_URLS": engine.url}
         async with troupe_process(tmp_path / "home", environment=environment) as running:
-            line = await until(lambda: running.said("adapter.invalid"), seconds=30)
+            line = await until(lambda: running.said("adapter.invalid"))
             assert "adapter_model.safetensors" in line
-            await until(lambda: running.said("stop      Ctrl-C"), seconds=30)
+            await until(lambda: running.said("stop      Ctrl-C"))
             assert await running.end() == 0
 
 
@@ -228,13 +228,24 @@ async def test_a_broken_persona_and_a_wrong_token_cost_only_themselves(tmp_path)
         }
         async with troupe_process(tmp_path / "home", environment=environment) as running:
             page = await running.page()
-            refused = await until(lambda: running.said("platform.refused"), seconds=30)
+            refused = await until(lambda: running.said("platform.refused"))
             assert "@BotFather" in refused
             assert "unknown key wand" in (running.said("persona.broken") or "")
             assert "not-the-right-one" not in running.output
             async with httpx.AsyncClient() as client:
                 assert "Harry Potter" in (await client.get(page)).text
             assert await running.end() == 0
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    """The process hears nothing meanwhile, not even that it should end; afterwards it always goes on."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 async def _line_with(reader, words):

@@ -51,8 +51,10 @@ class Running:
     async def end(self, number: int = signal.SIGTERM, *, seconds: float = 10) -> int:
         """Signals and waits; fails when it takes longer."""
         self.process.send_signal(number)
-        async with asyncio.timeout(seconds):
-            return await self.process.wait()
+        # Not `wait()`, which also waits until nobody holds the output any more: an engine left behind may.
+        await until(lambda: self.process.returncode is not None, seconds=seconds)
+        assert self.process.returncode is not None
+        return self.process.returncode
 
     async def kill(self) -> None:
         self.process.kill()
