@@ -19,6 +19,8 @@ __all__ = ["Snapshot", "SnapshotError", "read_snapshot", "write_corpus_snapshot"
 
 VERSION = 1
 VOTE_FILES = ("thumbs.jsonl", "pairs.jsonl", "rewrites.jsonl", "held_out.jsonl")
+# Of a persona's folder: the held-out questions, which no training may read, and pictures.
+LEFT_OUT = ("probes.jsonl", "choices.jsonl", "*.png")
 
 
 class SnapshotError(Exception):
@@ -58,9 +60,7 @@ def write_corpus_snapshot(
     staging.mkdir(parents=True)
     for name in VOTE_FILES:
         (staging / name).touch()
-    shutil.copytree(
-        persona_folder, staging / "persona", ignore=shutil.ignore_patterns("probes.jsonl", "*.png")
-    )
+    shutil.copytree(persona_folder, staging / "persona", ignore=shutil.ignore_patterns(*LEFT_OUT))
     (staging / "reference").mkdir()
     shutil.copyfile(persona_folder / "dialogues.jsonl", staging / "replay_persona.jsonl")
     with (staging / "replay_general.jsonl").open("w", encoding="utf-8") as out:
