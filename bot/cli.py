@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bot.cli_data import data_app
 from bot.cli_desk import adapters_app, votes_app
 from bot.cli_shared import awaited, quiet_settings, settings_now
 from bot.errors import BotError
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 personas_app = typer.Typer(no_args_is_help=True, help="Who can be talked to.")
 app.add_typer(personas_app, name="personas")
+app.add_typer(data_app, name="data")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(votes_app, name="votes")
 

@@ -1,6 +1,7 @@
 """What can go wrong in the conversation process.
 
 BotError
+├── CorpusUnknown      no persona, set or file is called so
 ├── SettingsWrong      a setting is unknown or not valid
 ├── PortTaken          another program listens on the port
 ├── EngineGone         the engine process cannot be started
@@ -10,7 +11,10 @@ BotError
 
 from __future__ import annotations
 
-__all__ = ["BotError", "ControlUnavailable", "EngineGone", "PlatformRefused", "PortTaken", "SettingsWrong"]
+__all__ = [
+    "BotError", "ControlUnavailable", "CorpusUnknown", "EngineGone", "PlatformRefused", "PortTaken",
+    "SettingsWrong",
+]  # fmt: skip
 
 
 class BotError(Exception):
@@ -18,6 +22,10 @@ class BotError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class CorpusUnknown(BotError):
+    """No persona, set or file is called so."""
 
 
 class SettingsWrong(BotError):

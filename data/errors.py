@@ -1,6 +1,7 @@
-"""What can go wrong with the store and its folder.
+"""What can go wrong with the store, its folder and corpora.
 
 DataError
+├── CorpusUnreadable   a file to be checked holds no rows
 ├── StoreLocked        another process owns the store
 ├── StoreNewer         the store was written by a newer version of this program
 ├── StoreUnavailable   a write could not be committed: whether it happened is unknown
@@ -9,7 +10,7 @@ DataError
 
 from __future__ import annotations
 
-__all__ = ["DataError", "StoreBusy", "StoreLocked", "StoreNewer", "StoreUnavailable"]
+__all__ = ["CorpusUnreadable", "DataError", "StoreBusy", "StoreLocked", "StoreNewer", "StoreUnavailable"]
 
 
 class DataError(Exception):
@@ -17,6 +18,10 @@ class DataError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class CorpusUnreadable(DataError):
+    """The file holds no rows with questions and answers."""
 
 
 class StoreLocked(DataError):

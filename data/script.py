@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-__all__ = ["LANGS", "Lang", "lang_of", "script_of"]
+__all__ = ["LANGS", "Lang", "characters_of_one_script", "lang_of", "script_of"]
 
 Lang = Literal["en", "zh-CN", "zh-TW"]
 LANGS: tuple[Lang, ...] = ("en", "zh-CN", "zh-TW")
@@ -57,6 +57,13 @@ def script_of(text: str, hint: str | None = None) -> Lang:
     if simplified != traditional:
         return "zh-CN" if simplified > traditional else "zh-TW"
     return hinted if hinted in {"zh-CN", "zh-TW"} else "zh-CN"
+
+
+def characters_of_one_script(text: str) -> tuple[str, str]:
+    """The characters that only Simplified text has, and those that only Traditional text has."""
+    han = HAN.findall(text)
+    simplified = "".join(character for character in han if _is_simplified(character))
+    return simplified, "".join(character for character in han if _is_traditional(character))
 
 
 def _is_english(text: str, han: list[str]) -> bool:
