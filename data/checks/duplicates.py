@@ -20,7 +20,11 @@ BETWEEN_DIGITS = re.compile(r"(?<=[0-9])\s*([^\w\s]?)[^\w]*(?=[0-9])")
 PUNCTUATION = re.compile(r"(?<![0-9])[\W_]+|[\W_]+(?![0-9])")
 HAN = re.compile("[\u3400-\u9fff]+")
 LATIN = re.compile("[a-z]+")
-NUMBER = re.compile(r"[0-9]+")
+# Not "one" and 一, which are also articles: 讲一个笑话 is 讲个笑话.
+NUMBER = re.compile(
+    "[0-9]+|[二三四五六七八九十百千]|twelve|twenty|eleven|(?:thir|four|fif|six|seven|eigh|nine)teen"
+    "|two|three|four|five|six|seven|eight|nine|ten"
+)
 
 
 def fold(text: str) -> str:

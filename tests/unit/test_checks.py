@@ -126,7 +126,7 @@ class TestDuplicates:
 
     def test_a_template_filled_anew_is_no_near_duplicate(self):
         rows = [row(f"what does {word} mean in English", word) for word in "水桥"]
-        rows += [row(f"how much is {number} times seven", "x", lang="en") for number in (8, 9)]
+        rows += [row(f"how much is {number} times seven", "x", lang="en") for number in (8, 9, "six", "ten")]
         assert found("near_question", *rows) == []
 
     def test_questions_and_answers_are_each_looked_at(self):
