@@ -7,7 +7,7 @@ stretches and offsets tried (a sign test with Bonferroni's correction).
 
 What this cannot see: a single swapped row, shuffled rows, a block with fewer than about thirty rows that
 share words with their right answers, and a slide among rows that may be answered alike. Of blocks slid on
-purpose by 10 or 48 rows it found 5 of 5 with 200 rows in instruction sets, 3 or 4 of 5 in our short dialogues.
+purpose by 10 or 48 rows it found 5 of 5 with 200 rows in instruction sets, 3 or 4 of 5 in short dialogues.
 """
 
 from __future__ import annotations
