@@ -32,10 +32,10 @@ ASKED_OF_AI = re.compile(
     r"\b(?:AIs?|(?:chat)?bots?|robots?|humans?|machines?|programs?|programmed|computers?|models?|\w*GPT"
     r"|software|algorithms?|code|coded|real|really|alive|living|person|people|pretend\w*|play\w*"
     r"|act(?:ing|or)?|made|makes?|maker|built|created?|creator|trained|training|developers?|circuits"
-    r"|who are you|what are you|artificial|role|character|fake|flesh)\b"
+    r"|who are you|what are you|artificial|role|character|fake|flesh|actual|swear)\b"
     "|AI|GPT|人工|智能|智慧|机器|機器|程序|程式|模型|电脑|電腦|算法|演算法|代码|真人|活人|真的|本人|真实|真實"
     "|假的|扮演|角色|冒充|装|裝|谁做|誰做|开发|開發|训练|訓練|制造|製造|创造|創造|你是谁|你是誰|什么东西|什麼東西"
-    "|是人|人类|人類|血肉|真身|真面目",
+    "|是人|人类|人類|血肉|有血|真身|真面目",
     re.IGNORECASE,
 )
 REFUSAL = re.compile(
