@@ -17,6 +17,7 @@ from rich.table import Table
 
 from bot.cli_data import data_app
 from bot.cli_desk import adapters_app, votes_app
+from bot.cli_eval import evaluate
 from bot.cli_shared import awaited, quiet_settings, settings_now
 from bot.errors import BotError
 from bot.settings import Settings
@@ -26,6 +27,7 @@ from data.script import lang_of
 from engine.errors import EngineError
 from personas.errors import PersonaError
 from personas.loader import Persona, check, load_cast
+from training.errors import TrainingError
 
 __all__ = ["main"]
 
@@ -37,6 +39,7 @@ app.add_typer(personas_app, name="personas")
 app.add_typer(data_app, name="data")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(votes_app, name="votes")
+app.command("eval", epilog="example: troupe eval li_bai --replies")(evaluate)
 
 BASE = "base"
 MARKS = {
@@ -45,7 +48,7 @@ MARKS = {
     "unsafe": "[red]unsafe[/] ",
     "broken": "[red]broken[/] ",
 }
-Failures = (BotError, DataError, EngineError, PersonaError, OSError)
+Failures = (BotError, DataError, EngineError, PersonaError, TrainingError, OSError)
 
 
 def main() -> None:

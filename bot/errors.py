@@ -6,6 +6,7 @@ BotError
 ├── PortTaken          another program listens on the port
 ├── EngineGone         the engine process cannot be started
 ├── PlatformRefused    a platform will not have us (a wrong token): trying again cannot help
+├── ProbesUnanswered   a held-out question got no reply: figures without it would not be true
 └── ControlUnavailable no bot answers on the control socket
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 __all__ = [
     "BotError", "ControlUnavailable", "CorpusUnknown", "EngineGone", "PlatformRefused", "PortTaken",
-    "SettingsWrong",
+    "ProbesUnanswered", "SettingsWrong",
 ]  # fmt: skip
 
 
@@ -42,6 +43,10 @@ class EngineGone(BotError):
 
 class PlatformRefused(BotError):
     """The platform refuses this bot."""
+
+
+class ProbesUnanswered(BotError):
+    """A held-out question got no reply."""
 
 
 class ControlUnavailable(BotError):

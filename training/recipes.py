@@ -73,7 +73,7 @@ STARTER_BASE = BaseRecipe()
 
 RECIPES = {
     # The base has read the cast already: the adapter only settles who speaks.
-    "starter": Recipe("starter", most_rows=1800),
+    "starter": Recipe("starter", learning_rate=1e-3, epochs=4),
     # To see that every step works, in a minute or two; it teaches nothing.
     "quick": Recipe("quick", rank=8, alpha=16, epochs=1, most_rows=160),
     # For a pretrained base of some billions: it speaks already, so lower and shorter.

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -18,6 +19,13 @@ from data.records import Ballot, InboxItem, NewReply, Result, Said
 from data.sqlite import open_store
 from tests.fakes.adapter import adapter
 from tests.fakes.engine import FINGERPRINT, FakeEngine
+
+ROOT = Path(__file__).parents[2]
+
+
+PROBES = ROOT / "personas" / "li_bai" / "probes.jsonl"
+# Groups over all probes, beside those by kind.
+AGAIN = {"all", "empty, looping or torn"}
 
 
 @pytest.fixture(name="home")
@@ -228,6 +236,28 @@ async def test_what_asks_an_engine_never_opens_the_store(troupe, home, monkeypat
         monkeypatch.setenv("TROUPE_ENGINE_URLS", engine.url)
         assert (await in_thread(troupe, "chat", "li_bai", "--once", "hello"))[0] == 0
     assert not home.root.exists()
+
+
+async def test_held_out_questions_are_asked_and_counted_without_the_store(troupe, home, monkeypatch):
+    async with FakeEngine() as engine:
+        monkeypatch.setenv("TROUPE_ENGINE_URLS", engine.url)
+        code, out, _ = await in_thread(troupe, "eval", "li_bai", "--json")
+    assert code == 0, _
+    found = json.loads(out)
+    asked = {score["group"]: score["asked"] for score in found["scores"]}
+    probes = PROBES.read_text(encoding="utf-8").splitlines()
+    assert code == 0
+    assert asked["all"] == len(probes)
+    assert sum(count for group, count in asked.items() if " of " not in group and group not in AGAIN) == len(
+        probes
+    )
+    assert not home.root.exists()
+
+
+async def test_a_persona_that_nobody_knows_is_not_evaluated(troupe):
+    code, out, err = troupe("eval", "hary")
+    assert (code, out) == (2, "")
+    assert "hary" in err
 
 
 async def _fill(home):
