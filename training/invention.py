@@ -29,7 +29,7 @@ SHORTEST_WORD = 4
 JOINTS = frozenset("的了是在有叫和与與也就你我他她它您不很一这這那個个")
 ONSETS = ("b", "br", "c", "d", "dr", "f", "fl", "g", "gr", "h", "k", "l", "m", "n", "p", "pr", "r", "s", "st")
 VOWELS = ("a", "e", "i", "o", "u", "ee", "oa", "ai")
-CODAS = ("", "l", "n", "r", "s", "m", "ck", "th", "nd", "rt")
+CODAS = ("", "l", "n", "r", "s", "m", "ck", "th", "ng", "rt")
 
 
 def vary(rows: Sequence[Row], *, times: int, seed: int) -> list[Row]:
