@@ -82,7 +82,7 @@ def test_every_command_explains_itself_with_an_example(path):
 def test_the_commands_are_the_ones_of_the_design():
     names = {" ".join(path) for path in ALL}
     assert {
-        "run", "chat", "data check", "personas list", "personas check", "train", "adapters list",
+        "run", "chat", "data check", "eval", "personas list", "personas check", "train", "adapters list",
         "adapters show",
         "adapters promote", "adapters rollback", "adapters verify", "votes stats", "doctor", "engine",
     } == names  # fmt: skip
