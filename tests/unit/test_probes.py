@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.runs import SETS
+from data.checks.duplicates import fold
 from data.snapshot import write_corpus_snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +175,19 @@ def test_the_right_answer_of_a_sum_in_figures_is_right(kind):
             assert int(said[0]) == result(int(numbers[1]), int(numbers[2])), row["id"]
             checked += 1
     assert checked > 10
+
+
+def test_no_choice_and_no_retention_question_is_worded_as_a_training_question():
+    dialogues = [ROOT / "personas" / slug / "dialogues.jsonl" for slug in SLUGS]
+    trained = {
+        fold(message["content"])
+        for path in (*(ROOT / "data" / "sets" / name for name in SETS), *dialogues)
+        for row in rows(path)
+        for message in row["messages"]
+        if message["role"] == "user"
+    }
+    held_out = [*retention(), *(row for slug in SLUGS for row in choices(slug))]
+    assert not [row["id"] for row in held_out if fold(row["question"]) in trained]
 
 
 @pytest.mark.parametrize("slug", SLUGS)
