@@ -170,7 +170,7 @@ def personas_list() -> None:
     table = Table("persona", "en", "zh-CN", "lore", "dialogues")
     for persona in cast.personas.values():
         names = persona.names
-        sizes = (str(len(persona.lore.sections)), str(len(persona.examples)))
+        sizes = (str(len(persona.lore.sections)), str(len(persona.examples.all)))
         table.add_row(persona.slug, names["en"], names["zh-CN"], *sizes)
     console = Console(soft_wrap=True)
     console.print(table)

@@ -10,10 +10,10 @@ from data.script import Lang
 from engine.protocol import BASE_MODEL, Message, Sampling
 from personas.loader import Persona
 from personas.prompt import Part, Turn, budget_for, plan
+from personas.recall import recall
 
-__all__ = ["LORE_SECTIONS", "Composed", "compose"]
+__all__ = ["Composed", "compose"]
 
-LORE_SECTIONS = 2
 # RoleGPT's way (arXiv 2310.00746): the five nearest written exchanges as turns.
 EXAMPLES = 5
 
@@ -60,8 +60,9 @@ async def compose(
         planned = await tokens.planned(lambda count: plan("", turns, question, count=count, budget=budget))
         sampling = Sampling(max_tokens=budget.reply, seed=seed)
         return Composed(BASE_MODEL, planned.messages, planned.parts, (), sampling)
-    sections = persona.lore.nearest(question, lang, limit=LORE_SECTIONS)
-    examples = persona.nearest_examples(question, lang, limit=EXAMPLES) if adapter is None else ()
+    before = turns[-1].user if turns else ""
+    recalled = recall(persona, question, lang, before=before)
+    examples = persona.examples.nearest(question, lang, limit=EXAMPLES, before=before)
     planned = await tokens.planned(
         lambda count: plan(
             persona.prompt_text,
@@ -69,8 +70,9 @@ async def compose(
             question,
             count=count,
             budget=budget,
-            lore=[section.text(lang) for section in sections],
-            examples=examples,
+            lore=[section.text(lang) for section in recalled.lore],
+            similar=recalled.similar if adapter else (),
+            examples=() if adapter else examples,
         )
     )
     voice = asdict(persona.sampling)
@@ -79,6 +81,6 @@ async def compose(
         adapter or BASE_MODEL,
         planned.messages,
         planned.parts,
-        tuple(section.slug for section in sections),
+        tuple(section.slug for section in recalled.lore),
         Sampling(**voice, seed=seed),
     )

@@ -56,7 +56,7 @@ class Runs:
         Raises:
             BotError: another run of the persona is going on, or there is nothing to train on.
         """
-        if not persona.examples:
+        if not persona.examples.all:
             raise BotError(f"{persona.slug} has no dialogues.jsonl to train on; write some dialogues first.")
         name = f"{persona.slug}-{secrets.token_hex(4)}"
         folder = self._home.snapshots / name

@@ -35,9 +35,12 @@ def tokens(text: str) -> list[str]:
 
 
 class Bm25:
-    """An index over a fixed list of documents; ``b`` is how much a long document is held against it."""
+    """An index over a fixed list of documents; ``b`` is how much a long document is held against it.
 
-    def __init__(self, documents: Iterable[Sequence[str]], *, b: float = B) -> None:
+    Terms of more than ``most`` documents are not searched for.
+    """
+
+    def __init__(self, documents: Iterable[Sequence[str]], *, b: float = B, most: int | None = None) -> None:
         self._b = b
         counts = [Counter(document) for document in documents]
         self._lengths = [sum(count.values()) for count in counts]
@@ -46,6 +49,8 @@ class Bm25:
         for index, count in enumerate(counts):
             for term, times in count.items():
                 self._postings.setdefault(term, []).append((index, times))
+        if most is not None:
+            self._postings = {term: found for term, found in self._postings.items() if len(found) <= most}
 
     def rarity(self, documents: int = 1) -> float:
         """The inverse document frequency of a term that so many documents hold."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from data.search import tokens
 
-__all__ = ["FUNCTION", "NUMERALS", "STOP"]
+__all__ = ["FUNCTION", "NUMERALS", "STOP", "is_sum"]
+
+SIGN_WORD = re.compile(r"[加减減乘除]|\b(?:add|and|divided|minus|plus|times)\b", re.IGNORECASE)
+SMALL_NUMBER = re.compile(r"(?<![0-9])[0-9]{1,3}(?![0-9])")
 
 ENGLISH = (
     "good later see today tonight tomorrow yesterday night day a about all an and any are at be by "
@@ -28,8 +33,18 @@ NUMBERS = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen twenty plus minus times left "
 )
+NUMBER_WORD = re.compile(
+    rf"[0-9]+|[零一二三四五六七八九十百两兩]+|\b(?:{'|'.join(NUMBERS.split()[:20])})\b", re.IGNORECASE
+)
 STOP = frozenset(tokens(f"{ENGLISH} {CHINESE} {NUMBERS}"))
 # A pair of these is the number of a sum.
 NUMERALS = frozenset("零一二三四五六七八九十百千两兩")
 # Characters of grammar: a pair with one of them was cut across two words.
 FUNCTION = frozenset("的了吗呢吧呀啊么是你我他她它们在有和与跟很也就还不没嗎麼們與還沒這那这")
+
+
+def is_sum(text: str) -> bool:
+    """Whether it asks to reckon, whatever it counts: two small numbers, or two number words and a sign's."""
+    if len(SMALL_NUMBER.findall(text)) > 1:
+        return True
+    return len(NUMBER_WORD.findall(text)) > 1 and SIGN_WORD.search(text) is not None

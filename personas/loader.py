@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data.search import Bm25, tokens
 from personas.errors import PersonaBroken, PersonaUnknown
+from personas.examples import Example, Examples
 from personas.lore import LANGS, Lore, read_lore
 from personas.prompt import Turn
 
-__all__ = ["Cast", "Example", "Persona", "Voice", "check", "load_cast", "load_persona"]
+__all__ = ["Cast", "Persona", "Voice", "check", "load_cast", "load_persona"]
 
 FORMAT = 1
 SLUG = r"[a-z][a-z0-9_]{0,31}"
@@ -50,14 +50,6 @@ class Voice:
     max_tokens: int = 224
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One written exchange, for bases without an adapter."""
-
-    turn: Turn
-    lang: str
-
-
 @dataclass(frozen=True)
 class Persona:
     """One member of the cast.
@@ -84,29 +76,18 @@ class Persona:
     sources: tuple[str, ...] = field(default=())
 
     @cached_property
-    def examples(self) -> tuple[Example, ...]:
+    def examples(self) -> Examples:
         """The written single exchanges of ``dialogues.jsonl``; none where there is no such file."""
         path = self.folder / "dialogues.jsonl"
         if not path.is_file():
-            return ()
+            return Examples(())
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         pair = 2
-        return tuple(
+        return Examples(
             Example(Turn(row["messages"][0]["content"], row["messages"][1]["content"]), row["lang"])
             for row in rows
             if len(row["messages"]) == pair
         )
-
-    @cached_property
-    def _example_index(self) -> Bm25:
-        return Bm25([tokens(example.turn.user) for example in self.examples])
-
-    def nearest_examples(self, question: str, lang: str, *, limit: int = 5) -> tuple[Turn, ...]:
-        """The exchanges whose questions are nearest; the best last, next to the question itself."""
-        many = limit * 8
-        found = self._example_index.best(tokens(question), limit=many)
-        same = [self.examples[index] for index, _ in found if self.examples[index].lang == lang]
-        return tuple(example.turn for example in reversed(same[:limit]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +177,7 @@ def check(folder: Path) -> list[str]:
         if not (folder / name).is_file()
     ]
     try:
-        if not persona.examples:
+        if not persona.examples.all:
             found.append("dialogues.jsonl is missing or empty; without it nothing can be trained.")
     except (ValueError, KeyError, TypeError, IndexError) as error:
         found.append(f"dialogues.jsonl cannot be read: {error}; correct the row.")

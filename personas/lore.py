@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from data.search import Bm25, tokens
-from data.stopwords import FUNCTION, NUMERALS, STOP
+from data.stopwords import FUNCTION, NUMERALS, STOP, is_sum
 from personas.errors import PersonaBroken
 
 __all__ = ["Fact", "FactKind", "Lore", "Section", "parse_lore", "read_lore"]
@@ -37,7 +37,6 @@ KINDS = ("year", "number", "name", "place")
 LANGS = ("zh-CN", "zh-TW", "en")
 NEVER_WRONG = "never-wrong"
 SLUG = r"[a-z][a-z0-9_]*"
-SMALL_NUMBER = re.compile(r"(?<![0-9])[0-9]{1,3}(?![0-9])")
 # A key says more of a section than a word in its text.
 KEY_WEIGHT = 2
 # A section with many keys is long because it is well described, not because it is about much.
@@ -90,8 +89,8 @@ class Lore:
             limit: at most so many.
         """
         del lang  # every script is indexed, and every section has every language
-        if len(SMALL_NUMBER.findall(question)) > 1:
-            return ()  # a sum, whatever it counts
+        if is_sum(question):
+            return ()
         query = [token for token in _telling(tokens(question)) if token not in self._common]
         scores = self._index.scores(query)
         asked = question.lower()

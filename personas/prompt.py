@@ -100,9 +100,10 @@ def budget_for(context: int) -> Budget:
     )
 
 
-def head_block(lore: Sequence[str], memory: Sequence[str]) -> str:
+def head_block(lore: Sequence[str], memory: Sequence[str], similar: Sequence[Turn] = ()) -> str:
     """The marked block at the head of a new user message; empty where nothing is known."""
     lines = [f"[lore] {text}" for text in lore] + [f"[memory] {text}" for text in memory]
+    lines += [f"[like] {turn.user}\n[reply] {turn.assistant}" for turn in similar]
     return "\n".join(lines) + "\n\n" if lines else ""
 
 
@@ -140,6 +141,7 @@ def plan(
     lore: Sequence[str] = (),
     memory: Sequence[str] = (),
     summary: str = "",
+    similar: Sequence[Turn] = (),
     examples: Sequence[Turn] = (),
 ) -> Plan:
     """Builds the request for the next reply.
@@ -153,6 +155,8 @@ def plan(
         lore: this turn's facts in the asked language, best first.
         memory: what is remembered of the speaker, best first.
         summary: the rolling summary of what was dropped.
+        similar: exchanges like this one, shown beside the lore in what it leaves of its share; the nearest
+            last.
         examples: exchanges shown as turns, for a base without an adapter; the nearest last.
 
     Raises:
@@ -160,6 +164,8 @@ def plan(
     """
     facts, fact_parts = _fit("lore", lore, budget.lore, count)
     remembered, memory_parts = _fit("memory", memory, budget.memory, count)
+    left = budget.lore - sum(part.tokens for part in fact_parts)
+    likened, like_parts = _fit_examples(similar, left, count)
     asked = count(question) + MESSAGE_OVERHEAD
     # The reply's own markers stand before its reserve.
     room = budget.dialogue - MESSAGE_OVERHEAD
@@ -186,9 +192,9 @@ def plan(
         Part("turn", f"{turn.user}\n{turn.assistant}", sum(size), "earlier in this conversation")
         for turn, size in zip(turns[start:], sizes[start:], strict=True)
     ]
-    parts += fact_parts + memory_parts
+    parts += fact_parts + memory_parts + like_parts
     parts.append(Part("question", question, asked, "the new message"))
-    messages.append(Message("user", head_block(facts, remembered) + question))
+    messages.append(Message("user", head_block(facts, remembered, likened) + question))
     return Plan(tuple(messages), tuple(parts), dropped_turns=start)
 
 
@@ -231,7 +237,7 @@ def _fit_examples(examples: Sequence[Turn], share: int, count: Count) -> tuple[l
             continue
         share -= tokens
         kept.append(turn)
-        parts.append(Part("example", f"{turn.user}\n{turn.assistant}", tokens, "how the persona talks"))
+        parts.append(Part("example", f"{turn.user}\n{turn.assistant}", tokens, "a question like this one"))
     return kept[::-1], parts[::-1]
 
 

@@ -17,9 +17,9 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from personas.loader import Persona
 from personas.prompt import budget_for
-from training.corpus import Row, chats, split_rows
+from training.corpus import Row, chats, in_both_scripts, split_rows
 from training.course import Course, Curve, train
-from training.dataset import Batches, Example, batches, chat_example, persona_epoch
+from training.dataset import Batches, Example, batches, chat_example, persona_epoch, reading_epoch
 from training.invention import vary
 from training.recipes import BaseRecipe
 from training.tokenizer import train_tokenizer
@@ -46,10 +46,14 @@ def build_base(
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(_config(recipe, tokenizer))
     groups: list[list[Example]] = []
-    for epoch in range(recipe.epochs):
-        examples = _epoch(tokenizer, corpora, recipe, seed=seed + epoch)
-        groups += batches(examples, size=recipe.rows_per_step, seed=seed + epoch)
-    course = Course(work, recipe.learning_rate, recipe.warmup, seed, progress=progress)
+    for number in range(recipe.readings):
+        examples = _reading(tokenizer, corpora, recipe, seed=seed + number)
+        groups += batches(examples, size=recipe.rows_per_step // 2, seed=seed + number)
+    for number in range(recipe.readings, recipe.readings + recipe.epochs):
+        is_first = number == recipe.readings
+        examples = _epoch(tokenizer, corpora, recipe, seed=seed + number, reads=is_first)
+        groups += batches(examples, size=recipe.rows_per_step, seed=seed + number)
+    course = Course(work, recipe.learning_rate, recipe.warmup, seed, from_nothing=True, progress=progress)
     curve = train(model, Batches(groups, padding=tokenizer.pad_token_id), course)
     model.to(torch.bfloat16)
     model.save_pretrained(out)
@@ -92,33 +96,59 @@ def _config(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3Conf
     )
 
 
-def _epoch(
+def _reading(
     tokenizer: PreTrainedTokenizerFast, corpora: Corpora, recipe: BaseRecipe, *, seed: int
 ) -> list[Example]:
-    """One pass over everything, dealt and varied anew."""
+    """One pass over everything, what belongs together read together."""
+    piles = [("", _plain(corpora, recipe, seed=seed))]
+    piles += [
+        (persona.prompt_text, in_both_scripts(rows, share=recipe.traditional_share, seed=seed))
+        for persona, rows in corpora.cast
+    ]
     budget = budget_for(recipe.context)
-    _, general = split_rows(corpora.general, share=recipe.general_share, seed=seed)
-    plain = [*general, *vary(corpora.copying, times=recipe.copies, seed=seed)]
+    return [
+        example
+        for card, rows in piles
+        for example in reading_epoch(tokenizer, card, rows, budget=budget, longest=recipe.together, seed=seed)
+    ]
+
+
+def _epoch(
+    tokenizer: PreTrainedTokenizerFast, corpora: Corpora, recipe: BaseRecipe, *, seed: int, reads: bool
+) -> list[Example]:
+    """One pass over everything as serving shows it, dealt and varied anew."""
+    budget = budget_for(recipe.context)
+    plain = _plain(corpora, recipe, seed=seed)
     examples = [
-        _general_example(tokenizer, dealt, budget)
+        _general_example(tokenizer, dealt, budget, reads=reads)
         for dealt in chats(plain, share=recipe.joined, longest=recipe.longest, seed=seed)
     ]
     for persona, rows in corpora.cast:
         examples += persona_epoch(
             tokenizer,
             persona,
-            rows,
+            in_both_scripts(rows, share=recipe.traditional_share, seed=seed),
             budget=budget,
             joined=recipe.joined,
             longest=recipe.longest,
-            lore_share=recipe.lore_share,
+            recall_share=recipe.recall_share,
             invented_share=recipe.invented_share,
             seed=seed,
+            reads=reads,
         )
     return examples
 
 
-def _general_example(tokenizer: Any, dealt: Sequence[Row], budget: Any) -> Example:
+def _plain(corpora: Corpora, recipe: BaseRecipe, *, seed: int) -> list[Row]:
+    """This pass's general rows, and those that copy with new values."""
+    _, general = split_rows(corpora.general, share=recipe.general_share, seed=seed)
+    rows = [*general, *vary(corpora.copying, times=recipe.copies, seed=seed)]
+    return in_both_scripts(rows, share=recipe.traditional_share, seed=seed)
+
+
+def _general_example(tokenizer: Any, dealt: Sequence[Row], budget: Any, *, reads: bool) -> Example:
     last = dealt[-1]
     turns = [turn for row in dealt for turn in row.turns]
-    return chat_example(tokenizer, last.card, turns, budget=budget, facts=last.facts, memory=last.memory)
+    return chat_example(
+        tokenizer, last.card, turns, budget=budget, facts=last.facts, memory=last.memory, reads=reads
+    )

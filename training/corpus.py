@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from data.chinese import traditional
 from personas.prompt import Turn
 from training.errors import CorpusBroken
 
-__all__ = ["Row", "chats", "read_rows", "split_rows"]
+__all__ = ["Row", "chats", "in_both_scripts", "read_rows", "related", "split_rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One dialogue, as finished exchanges; ``lore`` are section slugs that its last turn needs.
+
+    ``facts``, ``memory`` and ``similar`` stand at the head of the last question.
 
     ``is_variant``: a third or later answer to a question (source ``troupe-variant``). A model of the
     starter's size learns no answer well when it sees each one twice; larger bases read them all.
@@ -34,6 +37,7 @@ class Row:
     card: str = ""
     facts: tuple[str, ...] = ()
     memory: tuple[str, ...] = ()
+    similar: tuple[Turn, ...] = ()
     is_variant: bool = False
 
     @property
@@ -66,6 +70,12 @@ def split_rows(rows: Sequence[Row], *, share: float, seed: int) -> tuple[list[Ro
     return order[cut:], order[:cut]
 
 
+def in_both_scripts(rows: Iterable[Row], *, share: float, seed: int) -> list[Row]:
+    """The rows, a ``share`` of the Simplified ones in Traditional characters: there are fewer of those."""
+    generator = random.Random(seed)  # noqa: S311 - a draw, not a secret
+    return [_traditional(row) if row.lang == "zh-CN" and generator.random() < share else row for row in rows]
+
+
 def chats(rows: Iterable[Row], *, share: float, longest: int, seed: int) -> Iterator[list[Row]]:
     """Deals rows into chats: a ``share`` of them joined to 2..longest rows of one language, the rest alone.
 
@@ -91,6 +101,43 @@ def chats(rows: Iterable[Row], *, share: float, longest: int, seed: int) -> Iter
             pile = pile[size:]
     generator.shuffle(dealt)
     yield from dealt
+
+
+def related(rows: Iterable[Row], *, longest: int, seed: int) -> list[list[Row]]:
+    """Deals rows into chats of one topic and language, about ``longest`` exchanges each.
+
+    What has a card or lines of its own stays alone.
+    """
+    generator = random.Random(seed)  # noqa: S311 - an order, not a secret
+    dealt: list[list[Row]] = []
+    piles: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.card or row.facts or row.memory:
+            dealt.append([row])
+        else:
+            piles.setdefault((row.topic, row.lang), []).append(row)
+    for pile in piles.values():
+        generator.shuffle(pile)
+        exchanges = longest
+        for row in pile:
+            if exchanges + len(row.turns) > longest:
+                dealt.append([])
+                exchanges = 0
+            dealt[-1].append(row)
+            exchanges += len(row.turns)
+    generator.shuffle(dealt)
+    return dealt
+
+
+def _traditional(row: Row) -> Row:
+    return replace(
+        row,
+        lang="zh-TW",
+        turns=tuple(Turn(traditional(turn.user), traditional(turn.assistant)) for turn in row.turns),
+        card=traditional(row.card),
+        facts=tuple(map(traditional, row.facts)),
+        memory=tuple(map(traditional, row.memory)),
+    )
 
 
 def _row(data: dict[str, Any]) -> Row:

@@ -42,7 +42,7 @@ def vary(rows: Sequence[Row], *, times: int, seed: int) -> list[Row]:
 
 
 def invented(row: Row, letters: str, generator: random.Random) -> Row:
-    """The row with the names and numbers that its facts and its reply share replaced."""
+    """The row with the names and numbers that its prompt and its reply share replaced."""
     return _varied(row, letters, generator, names_only=True)
 
 
@@ -57,7 +57,9 @@ def letters_of(rows: Sequence[Row]) -> dict[str, str]:
 
 def _varied(row: Row, letters: str, generator: random.Random, *, names_only: bool) -> Row:
     last = row.turns[-1]
-    values = _values("\n".join([*row.facts, *row.memory]), last.user, last.assistant, names_only=names_only)
+    liked = [text for turn in row.similar for text in (turn.user, turn.assistant)]
+    shown = "\n".join([*row.facts, *row.memory, *liked])
+    values = _values(shown, last.user, last.assistant, names_only=names_only)
     swaps = {value: _another(value, letters, generator) for value in values}
     if not swaps:
         return row
@@ -71,6 +73,7 @@ def _varied(row: Row, letters: str, generator: random.Random, *, names_only: boo
         turns=(*row.turns[:-1], Turn(last.user, swap(last.assistant))),
         facts=tuple(swap(fact) for fact in row.facts),
         memory=tuple(swap(line) for line in row.memory),
+        similar=tuple(Turn(swap(turn.user), swap(turn.assistant)) for turn in row.similar),
     )
 
 

@@ -15,9 +15,9 @@ LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
 class Recipe:
     """How a persona's adapter is trained.
 
-    ``joined`` of the rows are dealt into chats of 2..``longest`` rows; ``lore_share`` of the last
-    questions carry the lore that serving would find, in ``invented_share`` of them with made-up values;
-    ``most_rows`` None reads every row.
+    ``joined`` of the rows are dealt into chats of 2..``longest`` rows; ``recall_share`` of the last questions
+    show what serving would look up, in ``invented_share`` of those with made-up values; ``traditional_share``
+    of the Simplified rows come in Traditional characters. ``most_rows`` None reads every row.
     """
 
     name: str
@@ -30,7 +30,8 @@ class Recipe:
     warmup: float = 0.05
     joined: float = 0.3
     longest: int = 4
-    lore_share: float = 0.9
+    recall_share: float = 0.9
+    traditional_share: float = 0.2
     invented_share: float = 0.05
     general_share: float = 0.1
     validation: float = 0.03
@@ -43,10 +44,12 @@ class Recipe:
 class BaseRecipe:
     """How the starter base is trained from nothing; sizes are multiples of 64 so that nf4 fits.
 
-    Every pass draws ``general_share`` of the general rows and deals all rows into chats anew: ``joined`` of
-    them into chats of 2..``longest``. ``lore_share`` of the cast's last questions carry the lore that serving
-    would find, in ``invented_share`` of them with made-up values; rows that copy from the prompt come
-    ``copies`` times, each with other values.
+    First ``readings`` passes read rows of one topic together, ``together`` at a time, then ``epochs`` passes
+    meet them as serving shows them: ``joined`` of them in chats of 2..``longest``, ``recall_share`` of the
+    last questions with what serving would look up, in ``invented_share`` of those with made-up values. The
+    first of these learns the prompts' words too. Every pass draws ``general_share`` of the general rows;
+    rows that copy from the prompt come ``copies`` times, each with other values; ``traditional_share`` of
+    the Simplified rows come in Traditional characters.
     """
 
     vocabulary: int = 6144
@@ -57,15 +60,18 @@ class BaseRecipe:
     head_size: int = 32
     feed_forward: int = 704
     context: int = 1024
-    learning_rate: float = 2e-3
-    epochs: int = 7
+    learning_rate: float = 3e-3
+    readings: int = 3
+    together: int = 6
+    epochs: int = 3
     general_share: float = 0.6
-    joined: float = 0.3
+    joined: float = 0.2
     longest: int = 4
-    lore_share: float = 0.9
+    recall_share: float = 0.9
+    traditional_share: float = 0.2
     invented_share: float = 0.15
-    copies: int = 4
-    rows_per_step: int = 8
+    copies: int = 2
+    rows_per_step: int = 16
     warmup: float = 0.03
 
 
@@ -73,7 +79,7 @@ STARTER_BASE = BaseRecipe()
 
 RECIPES = {
     # The base has read the cast already: the adapter only settles who speaks.
-    "starter": Recipe("starter", learning_rate=1e-3, epochs=4),
+    "starter": Recipe("starter", learning_rate=1e-3, epochs=1),
     # To see that every step works, in a minute or two; it teaches nothing.
     "quick": Recipe("quick", rank=8, alpha=16, epochs=1, most_rows=160),
     # For a pretrained base of some billions: it speaks already, so lower and shorter.

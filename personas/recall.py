@@ -1,0 +1,40 @@
+"""What a persona has at hand for a question: lore, and exchanges like it; serving and training ask here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.stopwords import is_sum
+from personas.loader import Persona
+from personas.lore import Section
+from personas.prompt import Turn
+
+__all__ = ["Recalled", "recall"]
+
+LORE_SECTIONS = 2
+SIMILAR_EXCHANGES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """``lore`` best first, ``similar`` best last."""
+
+    lore: tuple[Section, ...]
+    similar: tuple[Turn, ...]
+
+
+def recall(persona: Persona, question: str, lang: str, *, before: str = "", unseen: bool = False) -> Recalled:
+    """Looks up what the prompt of a question shows.
+
+    Args:
+        persona: whose.
+        question: the new message.
+        lang: the language it will be shown in.
+        before: the person's message before this one.
+        unseen: not the written exchanges with this very question, see `Examples.nearest`.
+    """
+    lore = persona.lore.nearest(question, lang, limit=LORE_SECTIONS)
+    if is_sum(question):  # another sum's result would only mislead
+        return Recalled(lore, ())
+    similar = persona.examples.nearest(question, lang, limit=SIMILAR_EXCHANGES, before=before, unseen=unseen)
+    return Recalled(lore, similar)
