@@ -61,16 +61,16 @@ class BaseRecipe:
     feed_forward: int = 704
     context: int = 1024
     learning_rate: float = 3e-3
-    readings: int = 3
+    readings: int = 2
     together: int = 6
-    epochs: int = 3
-    general_share: float = 0.6
+    epochs: int = 2
+    general_share: float = 0.5
     joined: float = 0.2
     longest: int = 4
     recall_share: float = 0.9
     traditional_share: float = 0.2
     invented_share: float = 0.15
-    copies: int = 2
+    copies: int = 1
     rows_per_step: int = 16
     warmup: float = 0.03
 
@@ -79,7 +79,7 @@ STARTER_BASE = BaseRecipe()
 
 RECIPES = {
     # The base has read the cast already: the adapter only settles who speaks.
-    "starter": Recipe("starter", learning_rate=1e-3, epochs=1),
+    "starter": Recipe("starter", learning_rate=1e-3, rows_per_step=16, most_rows=4000),
     # To see that every step works, in a minute or two; it teaches nothing.
     "quick": Recipe("quick", rank=8, alpha=16, epochs=1, most_rows=160),
     # For a pretrained base of some billions: it speaks already, so lower and shorter.

@@ -51,7 +51,7 @@ def build_starter(
         copying=tuple(row for path in copying for row in read_rows(path))[::stride],
         cast=tuple((persona, tuple(_rows(persona.folder)[::stride])) for persona in cast.personas.values()),
     )
-    recipe = replace(STARTER_BASE, epochs=1) if quick else STARTER_BASE
+    recipe = replace(STARTER_BASE, readings=1, epochs=1) if quick else STARTER_BASE
     _base(corpora, recipe, out=out, work=work, seed=seed, progress=progress)
     for persona in cast.personas.values():
         name = "quick" if quick else "starter"
