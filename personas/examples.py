@@ -21,6 +21,8 @@ __all__ = ["Example", "Examples"]
 
 # What stands in more than a fifth of the questions tells none from the others.
 COMMON_SHARE = 0.2
+# … but of a few dozen, chance alone makes some common.
+FEW = 100
 # A long question is not held against the example: people write short ones.
 LENGTH_WEIGHT = 0.3
 LONGEST_WORD = 4
@@ -82,7 +84,7 @@ class _Shelf:
         self.examples = examples
         self._scripts = {one.turn: one.lang for one in examples}
         documents = [_terms(one.turn.user) for one in examples]
-        self._index = Bm25(documents, b=LENGTH_WEIGHT, most=max(1, int(len(documents) * COMMON_SHARE)))
+        self._index = Bm25(documents, b=LENGTH_WEIGHT, most=max(FEW, int(len(documents) * COMMON_SHARE)))
         # Training asks the same questions in every pass.
         self.candidates = lru_cache(KEPT_SEARCHES)(self._candidates)
 
