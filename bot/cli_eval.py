@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,11 +15,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bot.cli_shared import awaited, quiet_settings
-from bot.errors import ProbesUnanswered
+from bot.exam import Result, sit
 from bot.settings import Settings
 from data.home import Home
-from personas.loader import Persona, load_cast
-from training.evaluate import Probe, Verdict, judge, read_probes, scores
+from personas.loader import Cast, load_cast
+from training.evaluate import Probe, read_probes
 
 __all__ = ["evaluate"]
 
@@ -29,61 +29,80 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output")] = False,  # noqa: FBT002
     replies: Annotated[bool, typer.Option(help="with every question and its reply")] = False,  # noqa: FBT002
 ) -> None:
-    """Ask a persona its held-out questions, greedily, and count what is right."""
+    """Ask a persona its held-out questions in several ways and count what is right."""
     from bot.app import SHIPPED_PERSONAS  # noqa: PLC0415
 
     settings = quiet_settings()
-    cast = load_cast([SHIPPED_PERSONAS, Home(settings.home.resolve()).personas]).personas
-    if persona not in cast:
-        raise typer.BadParameter(f"nobody here is called {persona}; there are {', '.join(cast)}")
+    cast = load_cast([SHIPPED_PERSONAS, Home(settings.home.resolve()).personas])
+    if persona not in cast.personas:
+        raise typer.BadParameter(f"nobody here is called {persona}; there are {', '.join(cast.personas)}")
     path = cast[persona].folder / "probes.jsonl"
     if not path.is_file():
         raise typer.BadParameter(f"{persona} has no probes.jsonl; write held-out questions there first")
-    adapter, verdicts = awaited(_ask(settings, cast[persona], read_probes(path)))
-    found = scores(verdicts)
+    result = awaited(_sat(settings, cast, persona, read_probes(path)))
     if as_json:
-        values: dict[str, Any] = {
-            "persona": persona,
-            "adapter": adapter,
-            "scores": [asdict(score) for score in found],
-        }
-        if replies:
-            values["replies"] = [asdict(verdict) for verdict in verdicts]
-        typer.echo(json.dumps(values, ensure_ascii=False))
+        typer.echo(json.dumps(_values(persona, result, with_replies=replies), ensure_ascii=False))
         return
     if replies:
-        for verdict in verdicts:
+        for verdict in result.ways[0].verdicts:
             mark = "right" if verdict.is_right else "wrong"
             typer.echo(f"{mark}  {' / '.join(verdict.probe.turns)} → {verdict.reply}")
-    table = Table("held-out", "right", "of", title=f"{persona}, {adapter or 'by prompt only'}")
-    for score in found:
-        table.add_row(score.group, str(score.right), str(score.asked))
-    Console().print(table)
+    Console().print(_table(persona, result))
 
 
-async def _ask(settings: Settings, persona: Persona, probes: list[Probe]) -> tuple[str | None, list[Verdict]]:
+def _values(persona: str, result: Result, *, with_replies: bool) -> dict[str, Any]:
+    served, *_ = result.ways
+    values: dict[str, Any] = {
+        "persona": persona,
+        "adapter": result.adapter,
+        "scores": [asdict(score) for score in (*served.scores, *result.more)],
+        "other_ways": {way.name: [asdict(score) for score in way.scores] for way in result.ways[1:]},
+        "median_seconds": result.median_seconds,
+    }
+    if with_replies:
+        values["replies"] = [asdict(verdict) for verdict in served.verdicts]
+        values["other_replies"] = {
+            way.name: {verdict.probe.id: verdict.reply for verdict in way.verdicts} for way in result.ways[1:]
+        }
+    return values
+
+
+def _table(persona: str, result: Result) -> Table:
+    table = Table("held-out", *(way.name for way in result.ways), title=_title(persona, result))
+    by_way = [{score.group: f"{score.right} of {score.asked}" for score in way.scores} for way in result.ways]
+    groups = list(dict.fromkeys(group for found in by_way for group in found))
+    for group in groups:
+        table.add_row(group, *(found.get(group, "") for found in by_way))
+    for score in result.more:
+        table.add_row(score.group, f"{score.right} of {score.asked}")
+    table.add_row("median seconds of a reply", f"{result.median_seconds:.2f}")
+    return table
+
+
+def _title(persona: str, result: Result) -> str:
+    return f"{persona}, {result.adapter or 'by prompt only'}"
+
+
+async def _sat(settings: Settings, cast: Cast, slug: str, probes: list[Probe]) -> Result:
     from bot.app import SHIPPED_ADAPTERS  # noqa: PLC0415
     from bot.engine_process import borrowed_engine  # noqa: PLC0415
-    from bot.once import Asked, Heard, visit  # noqa: PLC0415
     from engine.client import HttpEngine  # noqa: PLC0415
 
     home = Home(settings.home.resolve())
-    verdicts: list[Verdict] = []
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(borrowed_engine(settings, home, os.environ))
         client = HttpEngine(url)
         stack.push_async_callback(client.close)
-        guest = await visit(client, home, SHIPPED_ADAPTERS, persona, seed=0, greedy=True)
-        with Progress(console=Console(stderr=True)) if sys.stderr.isatty() else nullcontext() as progress:
-            task = progress.add_task("asking", total=len(probes)) if progress is not None else None
-            waiting = iter(probes)
-
-            def emit(heard: Heard) -> None:
-                if heard.error is not None:
-                    raise ProbesUnanswered(f"Question {heard.asked.id} got no answer: {heard.error}")
-                verdicts.append(judge(next(waiting), heard.replies[-1]))
-                if progress is not None and task is not None:
-                    progress.advance(task)
-
-            await guest.batch([Asked(probe.id, probe.turns) for probe in probes], emit)
-        return guest.adapter, verdicts
+        progress = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
+        stack.enter_context(progress)
+        task = progress.add_task("asking", total=None)
+        return await sit(
+            client,
+            home,
+            SHIPPED_ADAPTERS,
+            cast,
+            slug,
+            probes,
+            expect=lambda total: progress.update(task, total=total),
+            tick=lambda: progress.advance(task),
+        )

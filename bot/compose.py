@@ -10,7 +10,7 @@ from data.script import Lang
 from engine.protocol import BASE_MODEL, Message, Sampling
 from personas.loader import Persona
 from personas.prompt import Part, Turn, budget_for, plan
-from personas.recall import recall
+from personas.recall import Recalled, recall
 
 __all__ = ["Composed", "compose"]
 
@@ -39,6 +39,7 @@ async def compose(
     context: int,
     adapter: str | None,
     seed: int,
+    recalls: bool = True,
 ) -> Composed:
     """Plans the request for the next reply.
 
@@ -51,6 +52,7 @@ async def compose(
         context: of the base.
         adapter: the persona's model name; None speaks by card, lore and nearest examples.
         seed: of the draw.
+        recalls: shows lore and like exchanges; without, the persona has only its card and what it learnt.
 
     Raises:
         QuestionTooLong: the question alone does not fit.
@@ -61,8 +63,8 @@ async def compose(
         sampling = Sampling(max_tokens=budget.reply, seed=seed)
         return Composed(BASE_MODEL, planned.messages, planned.parts, (), sampling)
     before = turns[-1].user if turns else ""
-    recalled = recall(persona, question, lang, before=before)
-    examples = persona.examples.nearest(question, lang, limit=EXAMPLES, before=before)
+    recalled = recall(persona, question, lang, before=before) if recalls else Recalled((), ())
+    examples = persona.examples.nearest(question, lang, limit=EXAMPLES, before=before) if recalls else ()
     planned = await tokens.planned(
         lambda count: plan(
             persona.prompt_text,

@@ -68,12 +68,14 @@ class Guest:
         *,
         seed: int = 0,
         greedy: bool = False,
+        recalls: bool = True,
     ) -> None:
         self._engine = engine
         self._info = info
         self._persona = persona
         self._seed = seed
         self._greedy = greedy
+        self._recalls = recalls
         self._tokens = Tokens(engine)
         self._tokens.use(info)
         self.adapter = adapter
@@ -128,11 +130,12 @@ class Guest:
             self._persona,
             history,
             question,
-            lang=script_of(question),
+            lang=script_of(question, script_of(history[-1].user) if history else None),
             tokens=self._tokens,
             context=self._info.context or SMALLEST_CONTEXT,
             adapter=self.adapter,
             seed=self._seed,
+            recalls=self._recalls,
         )
         if self._greedy:
             return replace(composed, sampling=replace(composed.sampling, temperature=0.0))
@@ -159,7 +162,14 @@ class Guest:
 
 
 async def visit(
-    engine: Engine, home: Home, shipped: Path, persona: Persona | None, *, seed: int, greedy: bool
+    engine: Engine,
+    home: Home,
+    shipped: Path,
+    persona: Persona | None,
+    *,
+    seed: int,
+    greedy: bool,
+    recalls: bool = True,
 ) -> Guest:
     """A guest with the persona's adapter loaded; without one for this base, by prompt only.
 
@@ -173,7 +183,7 @@ async def visit(
         if found is not None:
             adapter, path = found
             await engine.load(adapter, path)
-    return Guest(engine, info, persona, adapter, seed=seed, greedy=greedy)
+    return Guest(engine, info, persona, adapter, seed=seed, greedy=greedy, recalls=recalls)
 
 
 def read_batch(text: str) -> list[Asked]:

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.checks.duplicates import fold, jaccard, pairs
 from data.script import script_of
 from training.errors import CorpusBroken
 
-__all__ = ["Probe", "Score", "Verdict", "is_right", "judge", "read_probes", "scores"]
+__all__ = ["Probe", "Score", "Verdict", "farthest_third", "is_right", "judge", "read_probes", "scores"]
 
 # So often in a row the same four letters: nobody says that.
 LOOP = 4
@@ -110,6 +111,21 @@ def scores(verdicts: Sequence[Verdict]) -> list[Score]:
         Score("script of the question", _count(verdict.in_script for verdict in verdicts), len(verdicts)),
         Score("empty, looping or torn", _count(verdict.is_broken for verdict in verdicts), len(verdicts)),
     ]
+
+
+def farthest_third(probes: Sequence[Probe], trained: Iterable[str]) -> list[Probe]:
+    """The third of the probes of one turn whose wording is least like any trained question's.
+
+    Likeness is the Jaccard index of character pairs, the folded texts' (`data.checks.duplicates`).
+    """
+    known = [pairs(fold(question)) for question in trained]
+
+    def likeness(probe: Probe) -> float:
+        asked = pairs(fold(probe.turns[-1]))
+        return max((jaccard(asked, other) for other in known), default=0.0)
+
+    single = [probe for probe in probes if len(probe.turns) == 1]
+    return sorted(single, key=likeness)[: len(single) // 3]
 
 
 def _group(probe: Probe) -> str:

@@ -1,0 +1,188 @@
+"""Held-out questions asked of a persona in several ways, and what came of each: what `troupe eval` shows.
+
+Ways: as served; without lore and like exchanges; of the bare base, which must not know; and the last turn of
+a chat without its beginning. Then drawn as people get it: ten times each, for variety, and one at a time, for
+the clock.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bot.errors import ProbesUnanswered
+from bot.once import Asked, Guest, Heard, visit
+from data.home import Home
+from engine.protocol import Engine
+from personas.loader import Cast, Persona
+from training.evaluate import Probe, Score, Verdict, farthest_third, is_right, judge, scores
+from training.style import Voices, masked, names_of
+
+__all__ = ["Result", "Way", "sit"]
+
+VARIED_QUESTIONS = 20
+DRAWS = 10
+# So many different right replies to one question are variety.
+DIFFERENT = 4
+TIMED = 20
+SEED = 7
+
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Replies to probes asked one way."""
+
+    name: str
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def scores(self) -> list[Score]:
+        return scores(self.verdicts)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All of one persona's exam; ``more`` are scores over other things than single replies."""
+
+    adapter: str | None
+    ways: tuple[Way, ...]
+    more: tuple[Score, ...]
+    median_seconds: float
+
+
+class _Room:
+    """Asks on one engine, ticking with every answer."""
+
+    def __init__(self, engine: Engine, home: Home, shipped: Path, tick: Tick) -> None:
+        self._engine, self._home, self._shipped, self._tick = engine, home, shipped, tick
+
+    async def guest(
+        self, persona: Persona | None, *, seed: int = SEED, greedy: bool = True, recalls: bool = True
+    ) -> Guest:
+        return await visit(
+            self._engine, self._home, self._shipped, persona, seed=seed, greedy=greedy, recalls=recalls
+        )
+
+    async def ask(self, guest: Guest, probes: Sequence[Probe]) -> list[str]:
+        """The last replies, in order."""
+        replies: list[str] = []
+
+        def emit(heard: Heard) -> None:
+            replies.append(_reply(heard))
+            self._tick()
+
+        await guest.batch([Asked(probe.id, probe.turns) for probe in probes], emit)
+        return replies
+
+    async def clocked(self, guest: Guest, probes: Sequence[Probe]) -> float:
+        """The median seconds of one question after the other."""
+        seconds = []
+        for probe in probes:
+            heard = await guest.ask(Asked(probe.id, probe.turns))
+            _reply(heard)
+            seconds.append(heard.seconds)
+            self._tick()
+        return statistics.median(seconds)
+
+
+async def sit(
+    engine: Engine,
+    home: Home,
+    shipped: Path,
+    cast: Cast,
+    slug: str,
+    probes: Sequence[Probe],
+    *,
+    expect: Callable[[int], None],
+    tick: Tick,
+) -> Result:
+    """Asks everything.
+
+    Args:
+        engine: the one to ask on.
+        home: whose champions are asked.
+        shipped: the adapters that came with the program.
+        cast: everybody, since a voice is told from the others'.
+        slug: who is asked.
+        probes: the held-out questions.
+        expect: told at first how many answers there will be.
+        tick: called with each.
+
+    Raises:
+        EngineError: the engine does not answer.
+        ProbesUnanswered: it answered one question with an error.
+    """
+    persona = cast[slug]
+    room = _Room(engine, home, shipped, tick)
+    single = [probe for probe in probes if len(probe.turns) == 1]
+    several = [probe for probe in probes if len(probe.turns) > 1]
+    facts = [probe for probe in single if probe.kind == "fact"]
+    varied = _drawn(facts, VARIED_QUESTIONS)
+    timed = _drawn(single, TIMED)
+    expect(len(probes) + 2 * len(single) + len(several) + DRAWS * len(varied) + len(timed))
+
+    guest = await room.guest(persona)
+    served = _way("as served", probes, await room.ask(guest, probes))
+    unaided = await room.guest(persona, recalls=False)
+    base = await room.guest(None)
+    lasts = [replace(probe, turns=probe.turns[-1:]) for probe in several]
+    ways = [
+        served,
+        _way("without lore and like exchanges", single, await room.ask(unaided, single)),
+        _way("the bare base", single, await room.ask(base, single)),
+        _way("last turns alone", several, await room.ask(guest, lasts)),
+    ]
+    different = [set[str]() for _ in varied]
+    for seed in range(DRAWS):
+        drawn = await room.guest(persona, seed=seed, greedy=False)
+        for right, probe, reply in zip(different, varied, await room.ask(drawn, varied), strict=True):
+            right.update({reply} if is_right(probe, reply) else ())
+    more = [
+        _farthest(served, persona),
+        _in_voice(served, cast, slug),
+        Score(
+            f"{DIFFERENT} right replies of {DRAWS}",
+            sum(len(right) >= DIFFERENT for right in different),
+            len(varied),
+        ),
+    ]
+    return Result(guest.adapter, tuple(ways), tuple(more), await room.clocked(guest, timed))
+
+
+def _reply(heard: Heard) -> str:
+    if heard.error is not None:
+        raise ProbesUnanswered(f"Question {heard.asked.id} got no answer: {heard.error}")
+    return heard.replies[-1]
+
+
+def _way(name: str, probes: Iterable[Probe], replies: Iterable[str]) -> Way:
+    return Way(name, tuple(judge(probe, reply) for probe, reply in zip(probes, replies, strict=True)))
+
+
+def _drawn(probes: Sequence[Probe], count: int) -> list[Probe]:
+    generator = random.Random(SEED)  # noqa: S311 - a choice, not a secret
+    return generator.sample(list(probes), min(count, len(probes)))
+
+
+def _farthest(served: Way, persona: Persona) -> Score:
+    probes = [verdict.probe for verdict in served.verdicts]
+    far = {probe.id for probe in farthest_third(probes, (one.turn.user for one in persona.examples.all))}
+    marks = [verdict.is_right for verdict in served.verdicts if verdict.probe.id in far]
+    return Score("farthest third", sum(marks), len(marks))
+
+
+def _in_voice(served: Way, cast: Cast, slug: str) -> Score:
+    names = frozenset[str]().union(*(names_of(persona) for persona in cast.personas.values()))
+    voices = Voices(
+        {
+            one.slug: [masked(example.turn.assistant, names) for example in one.examples.all]
+            for one in cast.personas.values()
+        }
+    )
+    marks = [voices.whose(masked(verdict.reply, names)) == slug for verdict in served.verdicts]
+    return Score("told from the others by voice", sum(marks), len(marks))

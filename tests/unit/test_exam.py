@@ -1,0 +1,107 @@
+"""What a persona is asked at its exam, in which ways, and how it is counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.exam import sit
+from data.home import Home
+from engine.client import HttpEngine
+from personas.loader import load_cast
+from tests.fakes.adapter import adapter
+from tests.fakes.engine import FakeEngine
+from tests.fakes.troupe import ROOT
+from training.evaluate import Probe, farthest_third
+from training.style import Voices, masked, names_of
+
+HEDWIG = (("Hedwig",),)
+PROBES = [
+    Probe("owl", "en", "fact", ("what do you call the owl you keep",), HEDWIG, ()),
+    Probe("sum", "en", "sum", ("what is 4 x 5",), (("20",),), ()),
+    Probe("again", "en", "fact", ("do you keep an owl", "and its name?"), HEDWIG, ()),
+]
+
+
+@pytest.fixture(name="cast", scope="module")
+def _cast():
+    return load_cast([ROOT / "personas"])
+
+
+async def examined(fake, tmp_path, cast):
+    adapter(tmp_path / "shipped/harry_potter/v0", seed=1)
+    engine = HttpEngine(fake.url)
+    counted = []
+    expected = []
+    try:
+        result = await sit(
+            engine,
+            Home(tmp_path / "home"),
+            tmp_path / "shipped",
+            cast,
+            "harry_potter",
+            PROBES,
+            expect=expected.append,
+            tick=lambda: counted.append(1),
+        )
+    finally:
+        await engine.close()
+    assert expected == [len(counted)]
+    return result
+
+
+async def test_the_same_questions_are_asked_with_and_without_help_and_of_the_bare_base(tmp_path, cast):
+    async with FakeEngine() as fake:
+        fake.reply = "Hedwig, a snowy one."
+        result = await examined(fake, tmp_path, cast)
+        sent = [(request["model"], request["messages"]) for request in fake.requests]
+    assert [way.name for way in result.ways] == [
+        "as served", "without lore and like exchanges", "the bare base", "last turns alone",
+    ]  # fmt: skip
+    owl = [(model, messages) for model, messages in sent if messages[-1]["content"].endswith("you keep")]
+    helped, unaided, bare = owl[:3]
+    assert "[like]" in helped[1][-1]["content"]
+    assert unaided[1][-1]["content"] == PROBES[0].turns[0]
+    assert unaided[1][0]["role"] == "system"
+    assert bare == ("base", [{"role": "user", "content": PROBES[0].turns[0]}])
+    assert helped[0] == unaided[0] != "base"
+    alone = [messages for _, messages in sent if messages[-1]["content"].endswith("its name?")]
+    assert sorted(len(messages) for messages in alone) == [2, 4]
+
+
+async def test_right_answers_are_counted_by_way_and_one_reply_ten_times_is_no_variety(tmp_path, cast):
+    async with FakeEngine() as fake:
+        fake.reply = "Hedwig, a snowy one."
+        result = await examined(fake, tmp_path, cast)
+    served = {score.group: (score.right, score.asked) for score in result.ways[0].scores}
+    assert (served["fact"], served["sum"], served["several turns"]) == ((1, 1), (0, 1), (1, 1))
+    more = {score.group: (score.right, score.asked) for score in result.more}
+    assert more["4 right replies of 10"] == (0, 1)
+    assert result.median_seconds > 0
+
+
+def test_the_farthest_third_shares_the_fewest_pairs_with_any_trained_question():
+    probes = [
+        Probe("near", "en", "fact", ("who gave you the owl",), HEDWIG, ()),
+        Probe("far", "en", "fact", ("zyx",), HEDWIG, ()),
+        Probe("middle", "en", "fact", ("who gave it",), HEDWIG, ()),
+        Probe("chat", "en", "fact", ("a", "qqq"), HEDWIG, ()),
+    ]
+    assert [probe.id for probe in farthest_third(probes, ["Who gave you the owl?"])] == ["far"]
+
+
+def test_a_voice_is_known_when_names_are_hidden(cast):
+    names = frozenset().union(*(names_of(persona) for persona in cast.personas.values()))
+    written = {
+        slug: [masked(example.turn.assistant, names) for example in persona.examples.all]
+        for slug, persona in cast.personas.items()
+    }
+    voices = Voices({slug: texts[::2] for slug, texts in written.items()})
+    for slug, texts in written.items():
+        others = texts[1::20]
+        assert sum(voices.whose(text) == slug for text in others) >= 0.9 * len(others)
+
+
+def test_names_are_hidden_whole_whatever_their_case():
+    assert masked("I am HARRY, harry potter's son is James", ["Harry", "Harry Potter"]) == (
+        "I am □, □'s son is James"
+    )
