@@ -19,6 +19,8 @@ from training.optimizer import MuonWithAdamW
 __all__ = ["Course", "Curve", "train"]
 
 WEIGHT_DECAY = 0.01
+# Learnt places of a step come in multiples of this.
+ROUND = 256
 
 _log = logging.getLogger(__name__)
 
@@ -115,13 +117,26 @@ class _LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no type
         del num_items_in_batch  # one batch is one step
         causal = _causal(model)
         labels = inputs["labels"]
-        learnt = labels != IGNORED
+        places, targets = _learnt(labels)
         # The trainer's own autocast wraps the model's forward, which is not called here.
         with torch.autocast(labels.device.type, torch.bfloat16):
             hidden = causal.get_decoder()(inputs["input_ids"], use_cache=False).last_hidden_state
-            logits = causal.get_output_embeddings()(hidden[learnt])
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels[learnt])
+            logits = causal.get_output_embeddings()(hidden.flatten(0, 1)[places])
+        loss = torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORED)
         return (loss, {"loss": loss}) if return_outputs else loss
+
+
+def _learnt(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places in the flattened batch where something is learnt, and what; filled up to a round number.
+
+    oneDNN keeps what it prepares for every shape: free numbers grew the process to 8 GB.
+    """
+    flat = labels.flatten()
+    places = (flat != IGNORED).nonzero().squeeze(-1)
+    missing = -len(places) % ROUND
+    filled = torch.cat([places, places.new_zeros(missing)])
+    targets = torch.cat([flat[places], flat.new_full((missing,), IGNORED)])
+    return filled, targets
 
 
 def _causal(model: Any) -> Any:
