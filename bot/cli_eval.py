@@ -68,7 +68,8 @@ def _values(persona: str, result: Result, *, with_replies: bool) -> dict[str, An
 
 
 def _table(persona: str, result: Result) -> Table:
-    table = Table("held-out", *(way.name for way in result.ways), title=_title(persona, result))
+    title = f"{persona}, {result.adapter or 'by prompt only'}"
+    table = Table("held-out", *(way.name for way in result.ways), title=title)
     by_way = [{score.group: f"{score.right} of {score.asked}" for score in way.scores} for way in result.ways]
     groups = list(dict.fromkeys(group for found in by_way for group in found))
     for group in groups:
@@ -77,10 +78,6 @@ def _table(persona: str, result: Result) -> Table:
         table.add_row(score.group, f"{score.right} of {score.asked}")
     table.add_row("median seconds of a reply", f"{result.median_seconds:.2f}")
     return table
-
-
-def _title(persona: str, result: Result) -> str:
-    return f"{persona}, {result.adapter or 'by prompt only'}"
 
 
 async def _sat(settings: Settings, cast: Cast, slug: str, probes: list[Probe]) -> Result:

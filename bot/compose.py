@@ -64,7 +64,8 @@ async def compose(
         return Composed(BASE_MODEL, planned.messages, planned.parts, (), sampling)
     before = turns[-1].user if turns else ""
     recalled = recall(persona, question, lang, before=before) if recalls else Recalled((), ())
-    examples = persona.examples.nearest(question, lang, limit=EXAMPLES, before=before) if recalls else ()
+    shows_turns = recalls and adapter is None
+    examples = persona.examples.nearest(question, lang, limit=EXAMPLES, before=before) if shows_turns else ()
     planned = await tokens.planned(
         lambda count: plan(
             persona.prompt_text,
@@ -74,7 +75,7 @@ async def compose(
             budget=budget,
             lore=[section.text(lang) for section in recalled.lore],
             similar=recalled.similar if adapter else (),
-            examples=() if adapter else examples,
+            examples=examples,
         )
     )
     voice = asdict(persona.sampling)

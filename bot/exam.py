@@ -19,7 +19,7 @@ from data.home import Home
 from engine.protocol import Engine
 from personas.loader import Cast, Persona
 from training.evaluate import Probe, Score, Verdict, farthest_third, is_right, judge, scores
-from training.style import Voices, masked, names_of
+from training.style import Voices, masker, names_of
 
 __all__ = ["Result", "Way", "sit"]
 
@@ -137,21 +137,23 @@ async def sit(
         _way("the bare base", single, await room.ask(base, single)),
         _way("last turns alone", several, await room.ask(guest, lasts)),
     ]
-    different = [set[str]() for _ in varied]
-    for seed in range(DRAWS):
-        drawn = await room.guest(persona, seed=seed, greedy=False)
-        for right, probe, reply in zip(different, varied, await room.ask(drawn, varied), strict=True):
-            right.update({reply} if is_right(probe, reply) else ())
-    more = [
+    more = (
         _farthest(served, persona),
         _in_voice(served, cast, slug),
-        Score(
-            f"{DIFFERENT} right replies of {DRAWS}",
-            sum(len(right) >= DIFFERENT for right in different),
-            len(varied),
-        ),
-    ]
-    return Result(guest.adapter, tuple(ways), tuple(more), await room.clocked(guest, timed))
+        await _variety(room, persona, varied),
+    )
+    return Result(guest.adapter, tuple(ways), more, await room.clocked(guest, timed))
+
+
+async def _variety(room: _Room, persona: Persona, probes: Sequence[Probe]) -> Score:
+    """How many of the probes, each drawn anew as people get it, have enough different right replies."""
+    different = [set[str]() for _ in probes]
+    for seed in range(DRAWS):
+        guest = await room.guest(persona, seed=seed, greedy=False)
+        for right, probe, reply in zip(different, probes, await room.ask(guest, probes), strict=True):
+            right.update({reply} if is_right(probe, reply) else ())
+    enough = sum(len(right) >= DIFFERENT for right in different)
+    return Score(f"{DIFFERENT} right replies of {DRAWS}", enough, len(probes))
 
 
 def _reply(heard: Heard) -> str:
@@ -177,12 +179,10 @@ def _farthest(served: Way, persona: Persona) -> Score:
 
 
 def _in_voice(served: Way, cast: Cast, slug: str) -> Score:
-    names = frozenset[str]().union(*(names_of(persona) for persona in cast.personas.values()))
+    personas = cast.personas.values()
+    hide = masker(name for persona in personas for name in names_of(persona))
     voices = Voices(
-        {
-            one.slug: [masked(example.turn.assistant, names) for example in one.examples.all]
-            for one in cast.personas.values()
-        }
+        {one.slug: [hide(example.turn.assistant) for example in one.examples.all] for one in personas}
     )
-    marks = [voices.whose(masked(verdict.reply, names)) == slug for verdict in served.verdicts]
+    marks = [voices.whose(hide(verdict.reply)) == slug for verdict in served.verdicts]
     return Score("told from the others by voice", sum(marks), len(marks))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 from data.checks.duplicates import fold
 from data.chinese import simplified, traditional
@@ -30,7 +30,6 @@ LONGEST_WORD = 4
 BEFORE_WEIGHT = 0.3
 # So many candidates of one question are kept to choose from.
 CANDIDATES = 60
-KEPT_SEARCHES = 40_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +41,18 @@ class Example:
 
 
 class Examples:
-    """An index over written exchanges, English ones and Chinese ones apart."""
+    """Written exchanges, English ones and Chinese ones searched apart; indexed at the first question."""
 
     def __init__(self, examples: Iterable[Example]) -> None:
         self.all = tuple(examples)
-        self._english = _Shelf([one for one in self.all if one.lang == "en"])
-        self._chinese = _Shelf([one for one in self.all if one.lang != "en"])
+
+    @cached_property
+    def _english(self) -> _Shelf:
+        return _Shelf([one for one in self.all if one.lang == "en"])
+
+    @cached_property
+    def _chinese(self) -> _Shelf:
+        return _Shelf([one for one in self.all if one.lang != "en"])
 
     def nearest(
         self, question: str, lang: str, *, limit: int, before: str = "", unseen: bool = False
@@ -67,36 +72,40 @@ class Examples:
             for index, score in shelf.candidates(before):
                 scores[index] = scores.get(index, 0.0) + BEFORE_WEIGHT * score
         asked = fold(question)
-        found: list[Turn] = []
+        found: list[Example] = []
         for index, _ in sorted(scores.items(), key=lambda entry: (-entry[1], entry[0])):
-            turn = shelf.examples[index].turn
-            if unseen and fold(turn.user) == asked:
+            example = shelf.examples[index]
+            if unseen and fold(example.turn.user) == asked:
                 continue
-            if all(turn.assistant != other.assistant and turn.user != other.user for other in found):
-                found.append(turn)
+            if not any(_repeats(example.turn, other.turn) for other in found):
+                found.append(example)
             if len(found) == limit:
                 break
-        return tuple(reversed([shelf.shown(turn, lang) for turn in found]))
+        return tuple(_shown(example, lang) for example in reversed(found))
 
 
 class _Shelf:
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
-        self._scripts = {one.turn: one.lang for one in examples}
         documents = [_terms(one.turn.user) for one in examples]
         self._index = Bm25(documents, b=LENGTH_WEIGHT, most=max(FEW, int(len(documents) * COMMON_SHARE)))
-        # Training asks the same questions in every pass.
-        self.candidates = lru_cache(KEPT_SEARCHES)(self._candidates)
 
-    def shown(self, turn: Turn, lang: str) -> Turn:
-        """The exchange in the asked script."""
-        if self._scripts[turn] == lang:
-            return turn
-        convert = traditional if lang == "zh-TW" else simplified
-        return Turn(convert(turn.user), convert(turn.assistant))
-
-    def _candidates(self, question: str) -> list[tuple[int, float]]:
+    def candidates(self, question: str) -> list[tuple[int, float]]:
+        """Places among the examples with their scores, best first."""
         return self._index.best(_terms(question), limit=CANDIDATES)
+
+
+def _repeats(turn: Turn, other: Turn) -> bool:
+    return turn.user == other.user or turn.assistant == other.assistant
+
+
+def _shown(example: Example, lang: str) -> Turn:
+    """The exchange in the asked script."""
+    turn = example.turn
+    if example.lang == lang:
+        return turn
+    convert = traditional if lang == "zh-TW" else simplified
+    return Turn(convert(turn.user), convert(turn.assistant))
 
 
 def _terms(text: str) -> list[str]:

@@ -33,8 +33,8 @@ def recall(persona: Persona, question: str, lang: str, *, before: str = "", unse
         before: the person's message before this one.
         unseen: not the written exchanges with this very question, see `Examples.nearest`.
     """
-    lore = persona.lore.nearest(question, lang, limit=LORE_SECTIONS)
     if is_sum(question):  # another sum's result would only mislead
-        return Recalled(lore, ())
+        return Recalled((), ())
+    lore = persona.lore.nearest(question, lang, limit=LORE_SECTIONS)
     similar = persona.examples.nearest(question, lang, limit=SIMILAR_EXCHANGES, before=before, unseen=unseen)
     return Recalled(lore, similar)

@@ -7,10 +7,9 @@ read it could not be made into them by an adapter of this size (docs/starter.md)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -19,7 +18,7 @@ from personas.loader import Persona
 from personas.prompt import budget_for
 from training.corpus import Row, chats, in_both_scripts, split_rows
 from training.course import Course, Curve, train
-from training.dataset import Batches, Example, batches, chat_example, persona_epoch, reading_epoch
+from training.dataset import Batches, Example, batches, dealt_example, persona_epoch, reading_epoch
 from training.invention import vary
 from training.recipes import BaseRecipe
 from training.tokenizer import train_tokenizer
@@ -120,7 +119,7 @@ def _epoch(
     budget = budget_for(recipe.context)
     plain = _plain(corpora, recipe, seed=seed)
     examples = [
-        _general_example(tokenizer, dealt, budget, reads=reads)
+        dealt_example(tokenizer, "", dealt, budget=budget, reads=reads)
         for dealt in chats(plain, share=recipe.joined, longest=recipe.longest, seed=seed)
     ]
     for persona, rows in corpora.cast:
@@ -144,11 +143,3 @@ def _plain(corpora: Corpora, recipe: BaseRecipe, *, seed: int) -> list[Row]:
     _, general = split_rows(corpora.general, share=recipe.general_share, seed=seed)
     rows = [*general, *vary(corpora.copying, times=recipe.copies, seed=seed)]
     return in_both_scripts(rows, share=recipe.traditional_share, seed=seed)
-
-
-def _general_example(tokenizer: Any, dealt: Sequence[Row], budget: Any, *, reads: bool) -> Example:
-    last = dealt[-1]
-    turns = [turn for row in dealt for turn in row.turns]
-    return chat_example(
-        tokenizer, last.card, turns, budget=budget, facts=last.facts, memory=last.memory, reads=reads
-    )

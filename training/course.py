@@ -14,11 +14,10 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from training.attention import NAME, register
 from training.dataset import IGNORED, Batches
-from training.optimizer import MuonWithAdamW
+from training.optimizer import WEIGHT_DECAY, MuonWithAdamW
 
 __all__ = ["Course", "Curve", "train"]
 
-WEIGHT_DECAY = 0.01
 # Learnt places of a step come in multiples of this.
 ROUND = 256
 

@@ -19,7 +19,16 @@ from personas.recall import recall
 from training.corpus import Row, chats, related
 from training.invention import invented, letters_of
 
-__all__ = ["IGNORED", "Batches", "Example", "batches", "chat_example", "persona_epoch", "reading_epoch"]
+__all__ = [
+    "IGNORED",
+    "Batches",
+    "Example",
+    "batches",
+    "chat_example",
+    "dealt_example",
+    "persona_epoch",
+    "reading_epoch",
+]
 
 IGNORED = -100
 # Free lengths grew the process to 3.4 GB: oneDNN keeps a primitive per shape.
@@ -45,7 +54,6 @@ def chat_example(
     facts: Sequence[str] = (),
     memory: Sequence[str] = (),
     similar: Sequence[Turn] = (),
-    learn_from: int = 0,
     reads: bool = False,
 ) -> Example:
     """One conversation as serving would send it for its last turn, plus the reply.
@@ -58,7 +66,6 @@ def chat_example(
         facts: lore lines of the last turn.
         memory: memory lines of the last turn.
         similar: exchanges like the last one.
-        learn_from: replies of earlier turns than this one carry no loss.
         reads: everything after the persona's text is learnt, what the user says as well.
     """
     *earlier, last = turns
@@ -78,18 +85,32 @@ def chat_example(
     )
     messages = [*planned.messages, Message("assistant", last.assistant)]
     encoded = encode(tokenizer, messages, reply=False)
+    learnt: Sequence[bool] = encoded.mask
     if reads:
         start = next(span.start for span in encoded.spans if span.role == "user")
-        return Example(tuple(encoded.ids), tuple([IGNORED] * start + list(encoded.ids[start:])))
-    skipped = max(0, learn_from - planned.dropped_turns)
-    seen = -1
-    labels = []
-    inside = False
-    for token, learnt in zip(encoded.ids, encoded.mask, strict=True):
-        seen += learnt and not inside
-        inside = bool(learnt)
-        labels.append(token if learnt and seen >= skipped else IGNORED)
+        learnt = [at >= start for at in range(len(encoded.ids))]
+    labels = [token if known else IGNORED for token, known in zip(encoded.ids, learnt, strict=True)]
     return Example(tuple(encoded.ids), tuple(labels))
+
+
+def dealt_example(
+    tokenizer: Tokenizer, card: str, dealt: Sequence[Row], *, budget: Budget, reads: bool = False
+) -> Example:
+    """Rows one after the other as one conversation, with what the last one's prompt shows.
+
+    A row with a card of its own is told that one, not ``card``.
+    """
+    last = dealt[-1]
+    return chat_example(
+        tokenizer,
+        last.card or card,
+        [turn for row in dealt for turn in row.turns],
+        budget=budget,
+        facts=last.facts,
+        memory=last.memory,
+        similar=last.similar,
+        reads=reads,
+    )
 
 
 def persona_epoch(
@@ -118,19 +139,8 @@ def persona_epoch(
             last = _recalled(persona, last)
             if generator.random() < invented_share:
                 last = invented(last, letters[last.lang], generator)
-        turns = [turn for row in (*dealt[:-1], last) for turn in row.turns]
-        examples.append(
-            chat_example(
-                tokenizer,
-                persona.prompt_text,
-                turns,
-                budget=budget,
-                facts=last.facts,
-                memory=last.memory,
-                similar=last.similar,
-                reads=reads,
-            )
-        )
+        chat = [*dealt[:-1], last]
+        examples.append(dealt_example(tokenizer, persona.prompt_text, chat, budget=budget, reads=reads))
     return examples
 
 
@@ -143,15 +153,7 @@ def reading_epoch(
     as with related documents in one window (Shi et al. 2023, arXiv 2310.10638).
     """
     return [
-        chat_example(
-            tokenizer,
-            dealt[-1].card or card,
-            [turn for row in dealt for turn in row.turns],
-            budget=budget,
-            facts=dealt[-1].facts,
-            memory=dealt[-1].memory,
-            reads=True,
-        )
+        dealt_example(tokenizer, card, dealt, budget=budget, reads=True)
         for dealt in related(rows, longest=longest, seed=seed)
     ]
 

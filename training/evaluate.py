@@ -108,8 +108,8 @@ def scores(verdicts: Sequence[Verdict]) -> list[Score]:
     kinds = sorted(group for group in asked if group != "all")
     return [
         *(Score(group, right[group], asked[group]) for group in (*kinds, "all")),
-        Score("script of the question", _count(verdict.in_script for verdict in verdicts), len(verdicts)),
-        Score("empty, looping or torn", _count(verdict.is_broken for verdict in verdicts), len(verdicts)),
+        Score("script of the question", sum(verdict.in_script for verdict in verdicts), len(verdicts)),
+        Score("empty, looping or torn", sum(verdict.is_broken for verdict in verdicts), len(verdicts)),
     ]
 
 
@@ -130,10 +130,6 @@ def farthest_third(probes: Sequence[Probe], trained: Iterable[str]) -> list[Prob
 
 def _group(probe: Probe) -> str:
     return "several turns" if len(probe.turns) > 1 else probe.kind
-
-
-def _count(marks: Iterable[bool]) -> int:
-    return sum(marks)
 
 
 def _loops(reply: str) -> bool:

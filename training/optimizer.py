@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["MuonWithAdamW"]
+__all__ = ["WEIGHT_DECAY", "MuonWithAdamW"]
 
 WEIGHT_DECAY = 0.01
 

@@ -27,7 +27,7 @@ from personas.loader import Persona, load_persona
 from personas.prompt import Budget, budget_for
 from training.corpus import Row, chats, in_both_scripts, read_rows, split_rows
 from training.course import Course, Curve, train
-from training.dataset import Batches, Example, batches, chat_example, persona_epoch
+from training.dataset import Batches, Example, batches, chat_example, dealt_example, persona_epoch
 from training.errors import BaseMismatch, RunFailed, SnapshotBroken
 from training.recipes import RECIPES, Recipe, digest
 from training.report import draw_loss, write_report
@@ -150,14 +150,7 @@ def _groups(
         count = int(len(examples) * recipe.general_share)
         replay, _ = split_rows(general, share=1 - count / max(1, len(general)), seed=seed + epoch)
         examples += [
-            chat_example(
-                tokenizer,
-                dealt[-1].card,
-                dealt[-1].turns,
-                budget=budget,
-                facts=dealt[-1].facts,
-                memory=dealt[-1].memory,
-            )
+            dealt_example(tokenizer, "", dealt, budget=budget)
             for dealt in chats(replay, share=0, longest=2, seed=seed + epoch)
         ]
         groups += batches(examples, size=recipe.rows_per_step, seed=seed + epoch)

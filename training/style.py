@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from personas.loader import Persona
 
-__all__ = ["Voices", "masked", "names_of"]
+__all__ = ["Voices", "masker", "names_of"]
 
 WIDTHS = (1, 2, 3)
 MASK = "□"
@@ -51,12 +51,13 @@ def names_of(persona: Persona) -> frozenset[str]:
     return frozenset({*persona.names.values(), *persona.aliases, *forms})
 
 
-def masked(text: str, names: Iterable[str]) -> str:
-    """The text with every name hidden, whatever its case; longer names first."""
+def masker(names: Iterable[str]) -> Callable[[str], str]:
+    """What hides every one of the names in a text, whatever its case; longer names first."""
     ordered = sorted((name for name in names if name), key=len, reverse=True)
     if not ordered:
-        return text
-    return re.sub("|".join(map(re.escape, ordered)), MASK, text, flags=re.IGNORECASE)
+        return str
+    pattern = re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE)
+    return lambda text: pattern.sub(MASK, text)
 
 
 def _grams(texts: Iterable[str]) -> Iterable[str]:

@@ -118,6 +118,23 @@ def make_base(
     return folder
 
 
+def random_qwen3(*, seed: int = 3) -> Qwen3ForCausalLM:
+    """A random model of 64 words in float32, in memory only."""
+    torch.manual_seed(seed)
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=64,
+            hidden_size=64,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,
+            tie_word_embeddings=True,
+        )
+    )
+
+
 def make_adapter(
     folder: Path, base: Path, *, persona: str = "harry_potter", rank: int = 8, seed: int = 1
 ) -> Path:

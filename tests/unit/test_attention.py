@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from tests.fakes.tiny import random_qwen3
 from training.attention import NAME, register
 from training.dataset import IGNORED, Batches, Example
-
-
-def _model() -> Qwen3ForCausalLM:
-    torch.manual_seed(3)
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=64,
-            hidden_size=64,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=16,
-            tie_word_embeddings=True,
-        )
-    )
 
 
 def test_scores_and_gradients_are_those_of_the_plain_attention():
@@ -30,7 +14,7 @@ def test_scores_and_gradients_are_those_of_the_plain_attention():
     ids = torch.randint(0, 64, (3, 40), generator=torch.Generator().manual_seed(1))
     found = {}
     for name in ("eager", NAME):
-        model = _model()
+        model = random_qwen3()
         model.set_attn_implementation(name)
         logits = model(input_ids=ids).logits
         logits.square().mean().backward()
@@ -41,7 +25,7 @@ def test_scores_and_gradients_are_those_of_the_plain_attention():
 
 def test_a_row_padded_beside_a_longer_one_is_read_as_alone():
     register()
-    model = _model().eval()
+    model = random_qwen3().eval()
     model.set_attn_implementation(NAME)
     short = Example((5, 6, 7, 8), (IGNORED, IGNORED, 7, 8))
     long = Example(tuple(range(1, 50)), (IGNORED, *range(2, 50)))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 from pathlib import Path
 
 import click
 import pytest
-import structlog
 import typer
 
 from bot import cli
@@ -35,13 +33,7 @@ def _home(tmp_path, monkeypatch):
     return Home(tmp_path / "home")
 
 
-@pytest.fixture(autouse=True)
-def _logs_as_before():
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = before
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 @pytest.fixture(name="troupe")

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 
 import pytest
-import structlog
 
 from bot import cli
 
 CLEAN = [("who are you", "I am Harry, and I am fine."), ("do you like tea", "I like tea very much.")]
 
 
-@pytest.fixture(autouse=True)
-def _logs_as_before():
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = before
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 @pytest.fixture(name="troupe")

@@ -12,7 +12,7 @@ from tests.fakes.adapter import adapter
 from tests.fakes.engine import FakeEngine
 from tests.fakes.troupe import ROOT
 from training.evaluate import Probe, farthest_third
-from training.style import Voices, masked, names_of
+from training.style import Voices, masker, names_of
 
 HEDWIG = (("Hedwig",),)
 PROBES = [
@@ -90,9 +90,9 @@ def test_the_farthest_third_shares_the_fewest_pairs_with_any_trained_question():
 
 
 def test_a_voice_is_known_when_names_are_hidden(cast):
-    names = frozenset().union(*(names_of(persona) for persona in cast.personas.values()))
+    hide = masker(name for persona in cast.personas.values() for name in names_of(persona))
     written = {
-        slug: [masked(example.turn.assistant, names) for example in persona.examples.all]
+        slug: [hide(example.turn.assistant) for example in persona.examples.all]
         for slug, persona in cast.personas.items()
     }
     voices = Voices({slug: texts[::2] for slug, texts in written.items()})
@@ -102,6 +102,6 @@ def test_a_voice_is_known_when_names_are_hidden(cast):
 
 
 def test_names_are_hidden_whole_whatever_their_case():
-    assert masked("I am HARRY, harry potter's son is James", ["Harry", "Harry Potter"]) == (
+    assert masker(["Harry", "Harry Potter"])("I am HARRY, harry potter's son is James") == (
         "I am □, □'s son is James"
     )

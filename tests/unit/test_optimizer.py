@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
+from tests.fakes.tiny import random_qwen3
 from training.optimizer import MuonWithAdamW
-
-
-def _model() -> Qwen3ForCausalLM:
-    torch.manual_seed(3)
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=64,
-            hidden_size=64,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=32,
-            tie_word_embeddings=True,
-        )
-    )
 
 
 def _step(model: Qwen3ForCausalLM, optimizer: MuonWithAdamW) -> None:
@@ -32,7 +17,7 @@ def _step(model: Qwen3ForCausalLM, optimizer: MuonWithAdamW) -> None:
 
 
 def test_every_weight_moves_and_none_twice():
-    model = _model()
+    model = random_qwen3()
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     optimizer = MuonWithAdamW(model, 1e-2)
     counted = [id(weight) for group in optimizer.param_groups for weight in group["params"]]
@@ -42,7 +27,7 @@ def test_every_weight_moves_and_none_twice():
 
 
 def test_embeddings_are_left_to_adamw():
-    model = _model()
+    model = random_qwen3()
     optimizer = MuonWithAdamW(model, 1e-2)
     embedding = model.get_input_embeddings().weight
     matrices, others = optimizer.param_groups
@@ -51,7 +36,7 @@ def test_embeddings_are_left_to_adamw():
 
 
 def test_a_schedule_reaches_both_parts():
-    model = _model()
+    model = random_qwen3()
     optimizer = MuonWithAdamW(model, 1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 if step == 0 else 0.0)
     _step(model, optimizer)
@@ -62,7 +47,7 @@ def test_a_schedule_reaches_both_parts():
 
 
 def test_a_loaded_state_goes_on_as_if_nothing_had_happened():
-    straight, broken = _model(), _model()
+    straight, broken = random_qwen3(), random_qwen3()
     first, second = MuonWithAdamW(straight, 1e-2), MuonWithAdamW(broken, 1e-2)
     for model, optimizer in ((straight, first), (broken, second)):
         _step(model, optimizer)
