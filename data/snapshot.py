@@ -20,7 +20,7 @@ __all__ = ["Snapshot", "SnapshotError", "read_snapshot", "write_corpus_snapshot"
 VERSION = 1
 VOTE_FILES = ("thumbs.jsonl", "pairs.jsonl", "rewrites.jsonl", "held_out.jsonl")
 # Of a persona's folder: the held-out questions, which no training may read, and pictures.
-LEFT_OUT = ("probes.jsonl", "choices.jsonl", "*.png")
+LEFT_OUT = ("probes.jsonl", "choices.jsonl", "offlist.jsonl", "*.png")
 
 
 class SnapshotError(Exception):

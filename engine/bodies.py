@@ -51,6 +51,9 @@ class ChatBody(BaseModel):
     seed: int | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     request_id: Annotated[str, Field(max_length=200)] | None = None
+    # vLLM's: log-probabilities of the prompt's own tokens, without those of others at their places.
+    prompt_logprobs: Literal[0] | None = None
+    add_generation_prompt: bool = True
 
     def sampling(self) -> Sampling:
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []

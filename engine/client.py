@@ -29,6 +29,7 @@ from engine.wire import (
     Json,
     choice,
     events,
+    logprob_of,
     message_of,
     parsed,
     parsed_or_empty,
@@ -116,6 +117,23 @@ class HttpEngine:
             )
         finally:
             await response.aclose()
+
+    async def likelihood(self, model: str, messages: Sequence[Message], *, request_id: str) -> float:
+        """The sum of the log-probabilities of all tokens of a conversation, in the base's chat template.
+
+        Where the last message is the assistant's, the difference of two of these is that of two replies.
+
+        Raises:
+            RequestInvalid: the server does not tell; ours and vLLM do.
+        """
+        kind = await self._known()
+        opens_reply = messages[-1].role != "assistant"
+        body = self._body(kind, model, messages, Sampling(temperature=0, max_tokens=1), request_id=request_id)
+        del body["stream"], body["stream_options"]
+        body |= {"prompt_logprobs": 0, "add_generation_prompt": opens_reply}
+        status, text = await self._post("/v1/chat/completions", body)
+        self._raise_for(status, text, {})
+        return logprob_of(parsed(text))
 
     async def load(self, name: str, path: Path) -> None:
         """Loads an adapter under its name; one that is loaded already is fine."""

@@ -101,16 +101,31 @@ class Core:
         return not self._thread.is_alive()
 
     async def submit(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, *, request_id: str
+        self,
+        model: str,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        request_id: str,
+        opens_reply: bool = True,
+        scores: bool = False,
     ) -> Reply:
         """Queues a request.
+
+        Args:
+            model: a served name.
+            messages: the conversation.
+            sampling: how the reply is drawn.
+            request_id: the caller's name for it.
+            opens_reply: the prompt ends where an assistant's turn begins.
+            scores: the last delta tells the log-probabilities of the prompt's tokens.
 
         Raises:
             EngineBusy, EngineUnavailable, ModelUnknown, RequestInvalid.
         """
         self.check_model(model)
         self._check_room()
-        encoded = await asyncio.to_thread(self._encode, messages)
+        encoded = await asyncio.to_thread(self._encode, messages, reply=opens_reply)
         self.check_model(model)
         self._check_room()
         reply = Reply(request_id, prompt_tokens=len(encoded.ids))
@@ -121,6 +136,7 @@ class Core:
             sampling=self._bounded(sampling, len(encoded.ids)),
             emit=lambda item: self._back(lambda: self._deliver(request, reply, item)),
             thinking=encoded.opens_thinking,
+            scores=scores,
         )
         reply.request = request
         self._open[id(request)] = request

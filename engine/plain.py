@@ -105,7 +105,9 @@ class _Reply:
         self._unread = self._seen
         self._cache: Any = None
         self._tokens: list[int] = []
-        self._only_last = _only_last(base.model)
+        self._only_last = {} if request.scores else _only_last(base.model)
+        self._logprobs: list[float] = []
+        self._last_likely = torch.empty(0)
         request.move("running")
 
     def step(self) -> bool:
@@ -136,18 +138,32 @@ class _Reply:
     @torch.inference_mode()
     def _forward(self) -> torch.Tensor:
         """Logits after the next block, [vocabulary]."""
+        begins = self._cache is None
         block, self._unread = self._unread[:BLOCK_TOKENS], self._unread[BLOCK_TOKENS:]
         output = self._base.model(
             input_ids=block[None], past_key_values=self._cache, use_cache=True, **self._only_last
         )
         self._cache = output.past_key_values
+        if self.request.scores and not self._tokens:
+            self._score(output.logits[0], block, begins=begins)
         logits: torch.Tensor = output.logits[0, -1]
         return logits
+
+    def _score(self, logits: torch.Tensor, block: torch.Tensor, *, begins: bool) -> None:
+        """Keeps how likely each token of the prompt was; the last of a block tells the next block's first."""
+        likely = logits.float().log_softmax(-1)
+        known = block[1:]
+        if not begins:
+            likely = torch.cat([self._last_likely[None], likely])
+            known = block
+        self._last_likely = likely[-1]
+        self._logprobs += likely[: len(known)].gather(1, known[:, None])[:, 0].tolist()
 
     def _end(self, reason: FinishReason, text: str = "") -> bool:
         if not self._stream.stopped and reason != "cancelled":
             text += self._stream.finish()
-        self.request.finish(reason, text=text, completion_tokens=len(self._tokens))
+        scores = tuple(self._logprobs) if self.request.scores else None
+        self.request.finish(reason, text=text, completion_tokens=len(self._tokens), prompt_logprobs=scores)
         return False
 
 

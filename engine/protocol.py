@@ -46,12 +46,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a reply: whole characters only; the last one carries ``finish_reason``."""
+    """A piece of a reply: whole characters only; the last one carries ``finish_reason``.
+
+    ``prompt_logprobs``: of each token of the prompt but the first, natural logarithm, where asked for.
+    """
 
     text: str
     finish_reason: FinishReason | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_logprobs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Engine(Protocol):
     def generate(
         self, model: str, messages: Sequence[Message], sampling: Sampling, *, request_id: str
     ) -> AsyncIterator[Delta]: ...
+
+    async def likelihood(self, model: str, messages: Sequence[Message], *, request_id: str) -> float: ...
 
     async def load(self, name: str, path: Path) -> None: ...
 

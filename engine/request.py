@@ -34,7 +34,8 @@ MOVES: dict[State, frozenset[State]] = {
 class Request:
     """Prompt, sampling and the way back; ``emit`` may be called from any thread.
 
-    ``sampling.seed`` is always a number here, so that every reply can be repeated.
+    ``sampling.seed`` is always a number here, so that every reply can be repeated. ``scores``: how likely the
+    prompt's own tokens are is told at the end.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Request:
     sampling: Sampling
     emit: Callable[[Delta | EngineError], None]
     thinking: bool = False
+    scores: bool = False
     state: State = "waiting"
     arrived: float = field(default_factory=monotonic)
     _cancelled: threading.Event = field(default_factory=threading.Event)
@@ -60,7 +62,14 @@ class Request:
             raise ValueError(f"A {self.state} request cannot become {state}.")
         self.state = state
 
-    def finish(self, reason: FinishReason, *, text: str = "", completion_tokens: int = 0) -> None:
+    def finish(
+        self,
+        reason: FinishReason,
+        *,
+        text: str = "",
+        completion_tokens: int = 0,
+        prompt_logprobs: tuple[float, ...] | None = None,
+    ) -> None:
         self.move("finished")
         self.emit(
             Delta(
@@ -68,6 +77,7 @@ class Request:
                 finish_reason=reason,
                 prompt_tokens=len(self.prompt),
                 completion_tokens=completion_tokens,
+                prompt_logprobs=prompt_logprobs,
             )
         )
 

@@ -66,7 +66,17 @@ def _chat_routes(app: FastAPI, core: Core) -> None:
     async def chat(body: ChatBody, request: Request) -> Response:
         messages = [message.plain() for message in body.messages]
         id_ = body.request_id or request.headers.get("X-Request-Id") or uuid.uuid4().hex
-        reply = await core.submit(body.model, messages, body.sampling(), request_id=id_)
+        scores = body.prompt_logprobs is not None
+        if body.stream and scores:
+            raise RequestInvalid("`prompt_logprobs` are not available when `stream=True`.")
+        reply = await core.submit(
+            body.model,
+            messages,
+            body.sampling(),
+            request_id=id_,
+            opens_reply=body.add_generation_prompt,
+            scores=scores,
+        )
         if body.stream:
             with_usage = bool(body.stream_options and body.stream_options.include_usage)
             events = _events(reply, body.model, with_usage=with_usage)
@@ -209,7 +219,17 @@ async def _whole(reply: Reply, model: str, request: Request) -> dict[str, Any]:
         "model": model,
         "choices": [choice],
         "usage": _usage(last),
+        "prompt_logprobs": _prompt_logprobs(reply, last),
     }
+
+
+def _prompt_logprobs(reply: Reply, last: Delta) -> list[dict[str, Any] | None] | None:
+    """As vLLM tells them: by token id, nothing for the first."""
+    if last.prompt_logprobs is None or reply.request is None:
+        return None
+    ids = reply.request.prompt[1:]
+    pairs = zip(ids, last.prompt_logprobs, strict=False)
+    return [None, *({str(id_): {"logprob": value}} for id_, value in pairs)]
 
 
 def _usage(delta: Delta) -> dict[str, int]:

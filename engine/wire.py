@@ -9,13 +9,14 @@ from typing import Any, cast, get_args
 
 import httpx
 
-from engine.errors import EngineError, EngineUnavailable
+from engine.errors import EngineError, EngineUnavailable, RequestInvalid
 from engine.protocol import FinishReason
 
 __all__ = [
     "Json",
     "choice",
     "events",
+    "logprob_of",
     "message_of",
     "parsed",
     "parsed_or_empty",
@@ -75,6 +76,21 @@ def choice(event: Json) -> tuple[str, FinishReason | None, bool]:
         return text, None, bool(text) or "role" not in delta
     known = cast("FinishReason", reason) if reason in get_args(FinishReason) else None
     return text, known or OTHER_REASONS.get(reason, "stop"), True
+
+
+def logprob_of(answer: Json) -> float:
+    """The sum over the prompt's tokens; vLLM names the token itself first in each place.
+
+    Raises:
+        RequestInvalid: there are none.
+    """
+    places = answer.get("prompt_logprobs")
+    if not isinstance(places, list):
+        raise RequestInvalid("The engine does not tell how likely a text is.")
+    try:
+        return sum(float(next(iter(place.values()))["logprob"]) for place in places if place)
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
+        raise EngineUnavailable("The engine's log-probabilities are not in vLLM's form.") from error
 
 
 def parsed(text: str) -> Json:

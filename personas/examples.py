@@ -1,4 +1,4 @@
-"""A persona's written exchanges, found for a question by BM25 over its wording.
+"""A persona's written exchanges, found for a question by BM25 over its wording and over its topic's.
 
 What is like the question and how the persona met it is shown in the prompt, as in RoleGPT (arXiv
 2310.00746) and ChatHaruhi (arXiv 2308.09597): a small model answers right what it can look up and reword,
@@ -26,18 +26,25 @@ FEW = 100
 # A long question is not held against the example: people write short ones.
 LENGTH_WEIGHT = 0.3
 LONGEST_WORD = 4
-# What was asked before says what "and his sister?" is about.
+# What was asked before says what "and his sister?" is about; but most questions are about something new.
+# So one place goes to what is nearest when both count alike.
 BEFORE_WEIGHT = 0.3
+FOLLOW_UP_WEIGHT = 1.0
 # So many candidates of one question are kept to choose from.
 CANDIDATES = 60
+# All that was asked and said of a topic weighs more than one wording: measured on held-out training rows,
+# where the nearest was of the right topic in 43 of 100 by wording alone and in 50 with both.
+TOPIC_WEIGHT = 2.0
+MOST_OF_A_TOPIC = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One written exchange."""
+    """One written exchange; without a ``topic`` it stands for itself."""
 
     turn: Turn
     lang: str
+    topic: str = ""
 
 
 class Examples:
@@ -57,7 +64,7 @@ class Examples:
     def nearest(
         self, question: str, lang: str, *, limit: int, before: str = "", unseen: bool = False
     ) -> tuple[Turn, ...]:
-        """The exchanges whose questions are nearest, no question or answer twice; the best last.
+        """The nearest exchanges, no question or answer twice, two of a topic at most; the best last.
 
         Args:
             question: as the person wrote it.
@@ -67,32 +74,63 @@ class Examples:
             unseen: leaves out the question itself, as if it had never been written: for training on it.
         """
         shelf = self._english if lang == "en" else self._chinese
-        scores = dict(shelf.candidates(question))
-        if before:
-            for index, score in shelf.candidates(before):
-                scores[index] = scores.get(index, 0.0) + BEFORE_WEIGHT * score
-        asked = fold(question)
+        here, earlier = shelf.candidates(question), shelf.candidates(before)
+        unwanted = fold(question) if unseen else None
+        places = limit - 1 if before and limit > 1 else limit
         found: list[Example] = []
-        for index, _ in sorted(scores.items(), key=lambda entry: (-entry[1], entry[0])):
-            example = shelf.examples[index]
-            if unseen and fold(example.turn.user) == asked:
-                continue
-            if not any(_repeats(example.turn, other.turn) for other in found):
-                found.append(example)
-            if len(found) == limit:
-                break
+        _choose(shelf, _ranked(here, earlier, BEFORE_WEIGHT), found, limit=places, unwanted=unwanted)
+        # Last in rank, first in the prompt.
+        _choose(shelf, _ranked(here, earlier, FOLLOW_UP_WEIGHT), found, limit=limit, unwanted=unwanted)
         return tuple(_shown(example, lang) for example in reversed(found))
 
 
 class _Shelf:
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
-        documents = [_terms(one.turn.user) for one in examples]
-        self._index = Bm25(documents, b=LENGTH_WEIGHT, most=max(FEW, int(len(documents) * COMMON_SHARE)))
+        asked = [_terms(one.turn.user) for one in examples]
+        self._index = Bm25(asked, b=LENGTH_WEIGHT, most=max(FEW, int(len(asked) * COMMON_SHARE)))
+        self._topics = [one.topic or one.turn.assistant for one in examples]
+        texts: dict[str, list[str]] = {}
+        for topic, one, terms in zip(self._topics, examples, asked, strict=True):
+            texts.setdefault(topic, []).extend([*terms, *_terms(one.turn.assistant)])
+        self._topic_index = Bm25(texts.values())
+        self._topic_at = {topic: at for at, topic in enumerate(texts)}
 
     def candidates(self, question: str) -> list[tuple[int, float]]:
         """Places among the examples with their scores, best first."""
-        return self._index.best(_terms(question), limit=CANDIDATES)
+        terms = _terms(question)
+        topics = self._topic_index.scores(terms)
+        scored = [
+            (index, score + TOPIC_WEIGHT * topics.get(self._topic_at[self._topics[index]], 0.0))
+            for index, score in self._index.best(terms, limit=CANDIDATES)
+        ]
+        return sorted(scored, key=lambda entry: (-entry[1], entry[0]))
+
+
+Scores = Sequence[tuple[int, float]]
+
+
+def _ranked(here: Scores, earlier: Scores, weight: float) -> list[int]:
+    """Places by their score for this question and, by so much, for the one before; best first."""
+    scores = dict(here)
+    for index, score in earlier:
+        scores[index] = scores.get(index, 0.0) + weight * score
+    return sorted(scores, key=lambda index: (-scores[index], index))
+
+
+def _choose(
+    shelf: _Shelf, order: Iterable[int], found: list[Example], *, limit: int, unwanted: str | None
+) -> None:
+    """Adds to ``found`` in that order until there are ``limit``."""
+    for index in order:
+        if len(found) == limit:
+            return
+        example = shelf.examples[index]
+        if fold(example.turn.user) == unwanted:
+            continue
+        alike = [other for other in found if other.topic and other.topic == example.topic]
+        if len(alike) < MOST_OF_A_TOPIC and not any(_repeats(example.turn, other.turn) for other in found):
+            found.append(example)
 
 
 def _repeats(turn: Turn, other: Turn) -> bool:

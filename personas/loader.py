@@ -84,7 +84,11 @@ class Persona:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         pair = 2
         return Examples(
-            Example(Turn(row["messages"][0]["content"], row["messages"][1]["content"]), row["lang"])
+            Example(
+                Turn(row["messages"][0]["content"], row["messages"][1]["content"]),
+                row["lang"],
+                row.get("topic", ""),
+            )
             for row in rows
             if len(row["messages"]) == pair
         )

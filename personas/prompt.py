@@ -101,9 +101,13 @@ def budget_for(context: int) -> Budget:
 
 
 def head_block(lore: Sequence[str], memory: Sequence[str], similar: Sequence[Turn] = ()) -> str:
-    """The marked block at the head of a new user message; empty where nothing is known."""
+    """The marked block at the head of a new user message; empty where nothing is known.
+
+    An exchange's reply begins on a line of its own, as replies do: what follows is the same token there and
+    here, so that a small model can take it over.
+    """
     lines = [f"[lore] {text}" for text in lore] + [f"[memory] {text}" for text in memory]
-    lines += [f"[like] {turn.user}\n[reply] {turn.assistant}" for turn in similar]
+    lines += [f"[like] {turn.user}\n[reply]\n{turn.assistant}" for turn in similar]
     return "\n".join(lines) + "\n\n" if lines else ""
 
 
@@ -155,8 +159,7 @@ def plan(
         lore: this turn's facts in the asked language, best first.
         memory: what is remembered of the speaker, best first.
         summary: the rolling summary of what was dropped.
-        similar: exchanges like this one, shown beside the lore in what it leaves of its share; the nearest
-            last.
+        similar: exchanges like this one, in what lore and memory leave of their shares; the nearest last.
         examples: exchanges shown as turns, for a base without an adapter; the nearest last.
 
     Raises:
@@ -164,7 +167,7 @@ def plan(
     """
     facts, fact_parts = _fit("lore", lore, budget.lore, count)
     remembered, memory_parts = _fit("memory", memory, budget.memory, count)
-    left = budget.lore - sum(part.tokens for part in fact_parts)
+    left = budget.lore + budget.memory - sum(part.tokens for part in (*fact_parts, *memory_parts))
     likened, like_parts = _fit_examples(similar, left, count)
     asked = count(question) + MESSAGE_OVERHEAD
     # The reply's own markers stand before its reserve.

@@ -12,7 +12,7 @@ from personas.prompt import Turn
 __all__ = ["Recalled", "recall"]
 
 LORE_SECTIONS = 2
-SIMILAR_EXCHANGES = 2
+SIMILAR_EXCHANGES = 3
 
 
 @dataclass(frozen=True, slots=True)

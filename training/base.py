@@ -7,6 +7,7 @@ read it could not be made into them by an adapter of this size (docs/starter.md)
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,22 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from data.stopwords import is_sum
 from personas.loader import Persona
 from personas.prompt import budget_for
 from training.corpus import Row, chats, in_both_scripts, split_rows
 from training.course import Course, Curve, train
 from training.dataset import Batches, Example, batches, dealt_example, persona_epoch, reading_epoch
 from training.invention import vary
+from training.mixture import varied
 from training.recipes import BaseRecipe
+from training.sums import redrawn
 from training.tokenizer import train_tokenizer
 
 __all__ = ["Corpora", "build_base", "corpus_texts"]
+
+
+MARKERS = "user\nassistant\nsystem\n[lore]\n[memory]\n[like]\n[reply]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,8 @@ def corpus_texts(corpora: Corpora) -> list[str]:
         texts += [row.card, *row.facts, *row.memory]
         texts += [text for turn in row.turns for text in (turn.user, turn.assistant)]
     texts += [persona.prompt_text for persona, _ in corpora.cast]
-    return texts
+    # Every prompt has them, no text does: so each is one piece.
+    return texts + [MARKERS] * len(texts)
 
 
 def _documents(corpora: Corpora) -> Iterable[str]:
@@ -88,6 +96,7 @@ def _config(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3Conf
         num_key_value_heads=recipe.key_value_heads,
         head_dim=recipe.head_size,
         max_position_embeddings=recipe.context,
+        rope_parameters={"rope_type": "default", "rope_theta": recipe.rope_theta},
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -101,7 +110,12 @@ def _reading(
     """One pass over everything, what belongs together read together."""
     piles = [("", _plain(corpora, recipe, seed=seed))]
     piles += [
-        (persona.prompt_text, in_both_scripts(rows, share=recipe.traditional_share, seed=seed))
+        (
+            persona.prompt_text,
+            in_both_scripts(
+                varied(rows, recipe.mixture, seed=seed), share=recipe.mixture.traditional, seed=seed
+            ),
+        )
         for persona, rows in corpora.cast
     ]
     budget = budget_for(recipe.context)
@@ -118,28 +132,21 @@ def _epoch(
     """One pass over everything as serving shows it, dealt and varied anew."""
     budget = budget_for(recipe.context)
     plain = _plain(corpora, recipe, seed=seed)
+    mixture = recipe.mixture
     examples = [
         dealt_example(tokenizer, "", dealt, budget=budget, reads=reads)
-        for dealt in chats(plain, share=recipe.joined, longest=recipe.longest, seed=seed)
+        for dealt in chats(plain, share=mixture.joined, longest=mixture.longest, seed=seed)
     ]
     for persona, rows in corpora.cast:
-        examples += persona_epoch(
-            tokenizer,
-            persona,
-            in_both_scripts(rows, share=recipe.traditional_share, seed=seed),
-            budget=budget,
-            joined=recipe.joined,
-            longest=recipe.longest,
-            recall_share=recipe.recall_share,
-            invented_share=recipe.invented_share,
-            seed=seed,
-            reads=reads,
-        )
+        _, drawn = split_rows(rows, share=recipe.cast_share, seed=seed)
+        examples += persona_epoch(tokenizer, persona, drawn, mixture, budget=budget, seed=seed, reads=reads)
     return examples
 
 
 def _plain(corpora: Corpora, recipe: BaseRecipe, *, seed: int) -> list[Row]:
     """This pass's general rows, and those that copy with new values."""
     _, general = split_rows(corpora.general, share=recipe.general_share, seed=seed)
+    generator = random.Random(seed)  # noqa: S311 - numbers of sums, not secrets
+    general = [redrawn(row, generator) if is_sum(row.question) else row for row in general]
     rows = [*general, *vary(corpora.copying, times=recipe.copies, seed=seed)]
-    return in_both_scripts(rows, share=recipe.traditional_share, seed=seed)
+    return in_both_scripts(rows, share=recipe.mixture.traditional, seed=seed)

@@ -17,7 +17,7 @@ from data.chinese import traditional
 from personas.prompt import Turn
 from training.errors import CorpusBroken
 
-__all__ = ["Row", "chats", "in_both_scripts", "read_rows", "related", "split_rows"]
+__all__ = ["Row", "chats", "in_both_scripts", "in_traditional", "read_rows", "related", "split_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,9 @@ def split_rows(rows: Sequence[Row], *, share: float, seed: int) -> tuple[list[Ro
 def in_both_scripts(rows: Iterable[Row], *, share: float, seed: int) -> list[Row]:
     """The rows, a ``share`` of the Simplified ones in Traditional characters: there are fewer of those."""
     generator = random.Random(seed)  # noqa: S311 - a draw, not a secret
-    return [_traditional(row) if row.lang == "zh-CN" and generator.random() < share else row for row in rows]
+    return [
+        in_traditional(row) if row.lang == "zh-CN" and generator.random() < share else row for row in rows
+    ]
 
 
 def chats(rows: Iterable[Row], *, share: float, longest: int, seed: int) -> Iterator[list[Row]]:
@@ -129,7 +131,8 @@ def related(rows: Iterable[Row], *, longest: int, seed: int) -> list[list[Row]]:
     return dealt
 
 
-def _traditional(row: Row) -> Row:
+def in_traditional(row: Row) -> Row:
+    """The Simplified row in the characters and words of Taiwan, with all that its prompt shows."""
     return replace(
         row,
         lang="zh-TW",
@@ -137,6 +140,7 @@ def _traditional(row: Row) -> Row:
         card=traditional(row.card),
         facts=tuple(map(traditional, row.facts)),
         memory=tuple(map(traditional, row.memory)),
+        similar=tuple(Turn(traditional(turn.user), traditional(turn.assistant)) for turn in row.similar),
     )
 
 

@@ -20,6 +20,9 @@ __all__ = ["Course", "Curve", "train"]
 
 # Learnt places of a step come in multiples of this.
 ROUND = 256
+# The beginning of a reply counts so many times: there it is settled which of many replies is meant, and in a
+# mean over all tokens that hardly shows.
+START_WEIGHT = 3
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +119,7 @@ class _LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no type
         del num_items_in_batch  # one batch is one step
         causal = _causal(model)
         labels = inputs["labels"]
-        places, targets = _learnt(labels)
+        places, targets = _learnt(labels, inputs["starts"])
         # The trainer's own autocast wraps the model's forward, which is not called here.
         with torch.autocast(labels.device.type, torch.bfloat16):
             hidden = causal.get_decoder()(inputs["input_ids"], use_cache=False).last_hidden_state
@@ -125,13 +128,13 @@ class _LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no type
         return (loss, {"loss": loss}) if return_outputs else loss
 
 
-def _learnt(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _learnt(labels: torch.Tensor, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Places in the flattened batch where something is learnt, and what; filled up to a round number.
 
     oneDNN keeps what it prepares for every shape: free numbers grew the process to 8 GB.
     """
     flat = labels.flatten()
-    places = (flat != IGNORED).nonzero().squeeze(-1)
+    places = torch.cat([(flat != IGNORED).nonzero().squeeze(-1), starts.repeat(START_WEIGHT - 1)])
     missing = -len(places) % ROUND
     filled = torch.cat([places, places.new_zeros(missing)])
     targets = torch.cat([flat[places], flat.new_full((missing,), IGNORED)])

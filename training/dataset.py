@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,9 +15,9 @@ import torch
 from engine.prompt import encode
 from personas.loader import Persona
 from personas.prompt import Budget, Message, Turn, plan
-from personas.recall import recall
-from training.corpus import Row, chats, related
-from training.invention import invented, letters_of
+from training.corpus import Row, related
+from training.mixture import persona_chats
+from training.recipes import Mixture
 
 __all__ = [
     "IGNORED",
@@ -33,6 +33,8 @@ __all__ = [
 IGNORED = -100
 # Free lengths grew the process to 3.4 GB: oneDNN keeps a primitive per shape.
 LENGTH_STEP = 32
+# So many tokens at the beginning of a reply decide which it will be.
+DECISIVE = 2
 # Examples of so many steps are sorted together before they are dealt.
 STEPS_SORTED = 32
 
@@ -41,8 +43,11 @@ Tokenizer = Any
 
 @dataclass(frozen=True, slots=True)
 class Example:
+    """``starts``: the places of the tokens that begin a learnt reply."""
+
     ids: tuple[int, ...]
     labels: tuple[int, ...]
+    starts: tuple[int, ...] = ()
 
 
 def chat_example(
@@ -90,7 +95,14 @@ def chat_example(
         start = next(span.start for span in encoded.spans if span.role == "user")
         learnt = [at >= start for at in range(len(encoded.ids))]
     labels = [token if known else IGNORED for token, known in zip(encoded.ids, learnt, strict=True)]
-    return Example(tuple(encoded.ids), tuple(labels))
+    starts = [
+        place
+        for span in encoded.spans
+        if span.role == "assistant"
+        for place in range(span.start, min(span.start + DECISIVE, span.end))
+        if learnt[place]
+    ]
+    return Example(tuple(encoded.ids), tuple(labels), tuple(starts))
 
 
 def dealt_example(
@@ -117,31 +129,17 @@ def persona_epoch(
     tokenizer: Tokenizer,
     persona: Persona,
     rows: Sequence[Row],
+    mixture: Mixture,
     *,
     budget: Budget,
-    joined: float,
-    longest: int,
-    recall_share: float,
-    invented_share: float,
     seed: int,
     reads: bool = False,
 ) -> list[Example]:
-    """One pass over a persona's rows, some joined; ``recall_share`` show what serving would look up.
-
-    In ``invented_share`` of those its values are made up, so that the reply must look at them.
-    """
-    generator = random.Random(seed)  # noqa: S311 - an order, not a secret
-    letters = letters_of(rows)
-    examples = []
-    for dealt in chats(rows, share=joined, longest=longest, seed=seed):
-        *_, last = dealt
-        if generator.random() < recall_share:
-            last = _recalled(persona, last)
-            if generator.random() < invented_share:
-                last = invented(last, letters[last.lang], generator)
-        chat = [*dealt[:-1], last]
-        examples.append(dealt_example(tokenizer, persona.prompt_text, chat, budget=budget, reads=reads))
-    return examples
+    """One pass over a persona's rows as serving shows them, dealt and varied anew."""
+    return [
+        dealt_example(tokenizer, card, dealt, budget=budget, reads=reads)
+        for card, dealt in persona_chats(persona, rows, mixture, seed=seed)
+    ]
 
 
 def reading_epoch(
@@ -156,13 +154,6 @@ def reading_epoch(
         dealt_example(tokenizer, card, dealt, budget=budget, reads=True)
         for dealt in related(rows, longest=longest, seed=seed)
     ]
-
-
-def _recalled(persona: Persona, row: Row) -> Row:
-    """The row with what serving would show, had its question never been written."""
-    before = row.turns[-2].user if len(row.turns) > 1 else ""
-    found = recall(persona, row.question, row.lang, before=before, unseen=True)
-    return replace(row, facts=tuple(each.text(row.lang) for each in found.lore), similar=found.similar)
 
 
 def batches(examples: Sequence[Example], *, size: int, seed: int) -> list[list[Example]]:
@@ -182,7 +173,8 @@ class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
     """The whole course of a run, batch by batch in its final order, so that resuming is exact.
 
     Item: ``input_ids`` and ``labels``, each [examples, length], int64, padded on the right, the labels
-    already shifted to where they are predicted.
+    already shifted to where they are predicted; ``starts``, [replies], where in the flattened labels replies
+    begin.
     """
 
     def __init__(self, groups: Sequence[Sequence[Example]], *, padding: int) -> None:
@@ -199,6 +191,10 @@ class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         return {
             "input_ids": _padded([example.ids for example in group], length, self._padding),
             "labels": _padded([example.labels[1:] for example in group], length, IGNORED),
+            "starts": torch.tensor(
+                [row * length + place - 1 for row, example in enumerate(group) for place in example.starts],
+                dtype=torch.int64,
+            ),
         }
 
 

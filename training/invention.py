@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from data.stopwords import STOP
 from personas.prompt import Turn
 from training.corpus import Row
 
-__all__ = ["invented", "letters_of", "vary"]
+__all__ = ["invented", "letters_of", "told", "vary"]
 
 HAN = re.compile(r"[\u4e00-\u9fff]+")
 PIECE = re.compile(r"[\u4e00-\u9fff]|[0-9]+|[A-Za-z'’-]+")
@@ -46,6 +46,15 @@ def invented(row: Row, letters: str, generator: random.Random) -> Row:
     return _varied(row, letters, generator, names_only=True)
 
 
+def told(row: Row, letters: str, generator: random.Random) -> Row:
+    """The chat with what its last reply repeats of the person's earlier messages replaced in all of it."""
+    *earlier, last = row.turns
+    values = _values("\n".join(turn.user for turn in earlier), last.user, last.assistant, names_only=False)
+    swap = _swapper(values, letters, generator)
+    turns = tuple(Turn(swap(turn.user), swap(turn.assistant)) for turn in row.turns)
+    return replace(row, turns=turns)
+
+
 def letters_of(rows: Sequence[Row]) -> dict[str, str]:
     """Per language, the Han characters that its rows use: what values are made of."""
     texts: dict[str, set[str]] = {}
@@ -60,14 +69,7 @@ def _varied(row: Row, letters: str, generator: random.Random, *, names_only: boo
     liked = [text for turn in row.similar for text in (turn.user, turn.assistant)]
     shown = "\n".join([*row.facts, *row.memory, *liked])
     values = _values(shown, last.user, last.assistant, names_only=names_only)
-    swaps = {value: _another(value, letters, generator) for value in values}
-    if not swaps:
-        return row
-    pattern = re.compile("|".join(_bounded(value) for value in sorted(swaps, key=len, reverse=True)))
-
-    def swap(text: str) -> str:
-        return pattern.sub(lambda found: swaps[found.group()], text)
-
+    swap = _swapper(values, letters, generator)
     return replace(
         row,
         turns=(*row.turns[:-1], Turn(last.user, swap(last.assistant))),
@@ -75,6 +77,14 @@ def _varied(row: Row, letters: str, generator: random.Random, *, names_only: boo
         memory=tuple(swap(line) for line in row.memory),
         similar=tuple(Turn(swap(turn.user), swap(turn.assistant)) for turn in row.similar),
     )
+
+
+def _swapper(values: Sequence[str], letters: str, generator: random.Random) -> Callable[[str], str]:
+    swaps = {value: _another(value, letters, generator) for value in values}
+    if not swaps:
+        return str
+    pattern = re.compile("|".join(_bounded(value) for value in sorted(swaps, key=len, reverse=True)))
+    return lambda text: pattern.sub(lambda found: swaps[found.group()], text)
 
 
 def _values(shown: str, question: str, answer: str, *, names_only: bool) -> list[str]:

@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
-__all__ = ["RECIPES", "STARTER_BASE", "BaseRecipe", "Recipe", "digest"]
+__all__ = ["RECIPES", "STARTER_BASE", "BaseRecipe", "Mixture", "Recipe", "digest"]
 
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a persona's adapter is trained.
+class Mixture:
+    """How a pass over a persona's rows is dealt and what their prompts show; shares between 0 and 1.
 
-    ``joined`` of the rows are dealt into chats of 2..``longest`` rows; ``recall_share`` of the last questions
-    show what serving would look up, in ``invented_share`` of those with made-up values; ``traditional_share``
-    of the Simplified rows come in Traditional characters. ``most_rows`` None reads every row.
+    ``joined`` of the rows are dealt into chats of 2..``longest`` rows. ``recalled`` of the last questions
+    show what serving would look up, ``liked`` of those exchanges of their own topic for certain.
+    ``reassigned`` of the rows are dealt answers of other topics; in ``invented`` of the others the names and
+    numbers that prompt and reply share are made up. In ``told`` of the chats what the person said of
+    themselves is made up too. Sums come ``sums`` times, each with other numbers, and ``traditional`` of the
+    Simplified chats in Traditional characters.
     """
+
+    joined: float = 0.2
+    longest: int = 4
+    recalled: float = 0.9
+    liked: float = 0.6
+    reassigned: float = 0.0
+    invented: float = 0.1
+    told: float = 0.7
+    sums: int = 3
+    traditional: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a persona's adapter is trained; ``most_rows`` None reads every row in each of its ``epochs``."""
 
     name: str
     rank: int = 32
     alpha: int = 64
     dropout: float = 0.05
     learning_rate: float = 5e-4
-    epochs: float = 1
+    epochs: int = 1
     rows_per_step: int = 8
     warmup: float = 0.05
-    joined: float = 0.3
-    longest: int = 4
-    recall_share: float = 0.9
-    traditional_share: float = 0.2
-    invented_share: float = 0.05
+    mixture: Mixture = field(default_factory=Mixture)
     general_share: float = 0.1
     validation: float = 0.03
     most_rows: int | None = None
@@ -45,11 +59,9 @@ class BaseRecipe:
     """How the starter base is trained from nothing; sizes are multiples of 64 so that nf4 fits.
 
     First ``readings`` passes read rows of one topic together, ``together`` at a time, then ``epochs`` passes
-    meet them as serving shows them: ``joined`` of them in chats of 2..``longest``, ``recall_share`` of the
-    last questions with what serving would look up, in ``invented_share`` of those with made-up values. The
-    first of these learns the prompts' words too. Every pass draws ``general_share`` of the general rows;
-    rows that copy from the prompt come ``copies`` times, each with other values; ``traditional_share`` of
-    the Simplified rows come in Traditional characters.
+    over ``cast_share`` of the cast's rows meet them as serving shows them; the first of these learns the
+    prompts' words too. Every pass draws ``general_share`` of the general rows; rows that copy from the prompt
+    come ``copies`` times, each with other values.
     """
 
     vocabulary: int = 6144
@@ -60,17 +72,15 @@ class BaseRecipe:
     head_size: int = 32
     feed_forward: int = 704
     context: int = 1024
+    rope_theta: float = 1e5
     learning_rate: float = 3e-3
-    readings: int = 2
+    readings: int = 1
     together: int = 6
     epochs: int = 2
-    general_share: float = 0.5
-    joined: float = 0.2
-    longest: int = 4
-    recall_share: float = 0.9
-    traditional_share: float = 0.2
-    invented_share: float = 0.15
-    copies: int = 1
+    cast_share: float = 0.55
+    general_share: float = 0.4
+    mixture: Mixture = field(default_factory=lambda: Mixture(joined=0.15, liked=0.7, reassigned=0.4))
+    copies: int = 2
     rows_per_step: int = 16
     warmup: float = 0.03
 

@@ -25,7 +25,7 @@ from data.manifest import base_fingerprint, write_manifest
 from data.snapshot import Snapshot, SnapshotError, read_snapshot
 from personas.loader import Persona, load_persona
 from personas.prompt import Budget, budget_for
-from training.corpus import Row, chats, in_both_scripts, read_rows, split_rows
+from training.corpus import Row, chats, read_rows, split_rows
 from training.course import Course, Curve, train
 from training.dataset import Batches, Example, batches, chat_example, dealt_example, persona_epoch
 from training.errors import BaseMismatch, RunFailed, SnapshotBroken
@@ -135,18 +135,8 @@ def _groups(
     seed: int,
 ) -> list[list[Example]]:
     groups: list[list[Example]] = []
-    for epoch in range(int(recipe.epochs)):
-        examples = persona_epoch(
-            tokenizer,
-            persona,
-            in_both_scripts(rows, share=recipe.traditional_share, seed=seed + epoch),
-            budget=budget,
-            joined=recipe.joined,
-            longest=recipe.longest,
-            recall_share=recipe.recall_share,
-            invented_share=recipe.invented_share,
-            seed=seed + epoch,
-        )
+    for epoch in range(recipe.epochs):
+        examples = persona_epoch(tokenizer, persona, rows, recipe.mixture, budget=budget, seed=seed + epoch)
         count = int(len(examples) * recipe.general_share)
         replay, _ = split_rows(general, share=1 - count / max(1, len(general)), seed=seed + epoch)
         examples += [

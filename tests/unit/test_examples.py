@@ -65,9 +65,24 @@ def test_for_training_the_question_itself_counts_as_never_written(examples):
 
 
 def test_what_was_asked_before_tells_what_a_short_question_is_about(examples):
-    alone = examples.nearest("who gave it to you", "en", limit=1)
-    after = examples.nearest("who gave it to you", "en", limit=1, before="where is the map now")
-    assert (alone[0].assistant, after[0].assistant) == ("Hagrid did.", "The twins.")
+    owl = examples.nearest("who gave it to you", "en", limit=1, before="where is the owl now")
+    card = examples.nearest("who gave it to you", "en", limit=1, before="where is the map now")
+    assert (owl[0].assistant, card[0].assistant) == ("Hagrid did.", "The twins.")
+
+
+def test_a_topic_is_found_by_all_that_was_asked_and_said_of_it_and_gives_two_at_most():
+    examples = Examples(
+        [
+            Example(Turn("what do you fear", "A Dementor. It eats joy."), "en", "fear"),
+            Example(Turn("scared of anything", "Dementors, the joy eaters."), "en", "fear"),
+            Example(Turn("what frightens you", "Whatever eats joy."), "en", "fear"),
+            Example(Turn("what do you eat", "Tart."), "en", "food"),
+            Example(Turn("what is joy", "Flying."), "en", "joy"),
+        ]
+    )
+    *others, best = examples.nearest("what is it that eats joy and you fear", "en", limit=3)
+    assert best.assistant == "A Dementor. It eats joy."
+    assert len([one for one in others if one.user in ("scared of anything", "what frightens you")]) <= 1
 
 
 def test_no_answer_is_shown_twice():
@@ -107,5 +122,5 @@ def test_similar_exchanges_take_what_lore_leaves_of_its_share():
     near, far = Turn("n" * 4, "N" * 4), Turn("f" * 4, "F" * 4)
     budget = Budget(context=400, persona=20, lore=60, memory=20, reply=40)
     planned = plan("P", [], "q", count=len, budget=budget, lore=["l" * 20], similar=[far, near])
-    assert planned.messages[-1].content == f"[lore] {'l' * 20}\n[like] nnnn\n[reply] NNNN\n\nq"
+    assert planned.messages[-1].content == f"[lore] {'l' * 20}\n[like] nnnn\n[reply]\nNNNN\n\nq"
     assert [part.kind for part in planned.parts] == ["persona", "lore", "example", "question"]

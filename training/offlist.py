@@ -1,0 +1,73 @@
+"""Messages far off what a persona's world holds, and whether a reply met them or said something learnt; pure.
+
+A message is ``{"id", "lang", "kind", "question"}``. No model judges: a reply is laid beside everything the
+persona was taught to say. What is nearest to an answer for the unknown (groups OFF, UN and PV of its topics)
+is in character; what nearly repeats an answer to something its world does hold is out of place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from data.checks.duplicates import fold, jaccard, pairs
+from training.errors import CorpusBroken
+
+__all__ = ["OffList", "OffListMessage", "read_off_list"]
+
+Fit = Literal["fitting", "out of place", "of its own"]
+
+# PREFIX-GROUP-NUMBER, as in HP-OFF-12.
+FOR_THE_UNKNOWN = frozenset({"OFF", "UN", "PV"})
+# Character pairs in common from which a reply repeats an answer.
+REPEATS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class OffListMessage:
+    id: str
+    lang: str
+    kind: str
+    question: str
+
+
+def read_off_list(path: Path) -> list[OffListMessage]:
+    """Reads a persona's ``offlist.jsonl``.
+
+    Raises:
+        CorpusBroken: naming file and line.
+    """
+    messages = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            messages.append(OffListMessage(row["id"], row["lang"], row["kind"], row["question"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusBroken(f"{path.name}, line {number}: {error}; mend or remove the line.") from error
+    return messages
+
+
+class OffList:
+    """Judges replies by the (topic, answer) pairs that a persona was taught."""
+
+    def __init__(self, taught: Iterable[tuple[str, str]]) -> None:
+        self._taught = [(_group(topic), pairs(fold(answer))) for topic, answer in set(taught)]
+
+    def fit(self, reply: str) -> Fit:
+        """Whether the reply is one for the unknown, repeats one for something else, or neither."""
+        said = pairs(fold(reply))
+        likeness, unknown = max(
+            ((jaccard(said, answer), group in FOR_THE_UNKNOWN) for group, answer in self._taught),
+            default=(0.0, False),
+        )
+        if unknown:
+            return "fitting"
+        return "out of place" if likeness >= REPEATS else "of its own"
+
+
+def _group(topic: str) -> str:
+    _, _, rest = topic.partition("-")
+    return rest.partition("-")[0]
