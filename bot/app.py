@@ -53,7 +53,7 @@ from engine.errors import EngineError
 from personas.errors import PersonaError
 from personas.loader import Cast, load_cast
 
-__all__ = ["ROOT", "SHIPPED_ADAPTERS", "SHIPPED_PERSONAS", "Bot", "make_bot", "run", "starter_or"]
+__all__ = ["ROOT", "SETS", "SHIPPED_ADAPTERS", "SHIPPED_PERSONAS", "Bot", "make_bot", "run", "starter_or"]
 
 _log = structlog.get_logger(__name__)
 

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from bot.cli_shared import awaited, quiet_settings
 from bot.exam import Result, sit
+from bot.papers import Papers, read_papers
 from bot.settings import Settings
 from data.home import Home
 from personas.loader import Cast, load_cast
-from training.evaluate import Probe, read_probes
 
 __all__ = ["evaluate"]
 
@@ -30,16 +30,15 @@ def evaluate(
     replies: Annotated[bool, typer.Option(help="with every question and its reply")] = False,  # noqa: FBT002
 ) -> None:
     """Ask a persona its held-out questions in several ways and count what is right."""
-    from bot.app import SHIPPED_PERSONAS  # noqa: PLC0415
+    from bot.app import SETS, SHIPPED_PERSONAS  # noqa: PLC0415
 
     settings = quiet_settings()
     cast = load_cast([SHIPPED_PERSONAS, Home(settings.home.resolve()).personas])
     if persona not in cast.personas:
         raise typer.BadParameter(f"nobody here is called {persona}; there are {', '.join(cast.personas)}")
-    path = cast[persona].folder / "probes.jsonl"
-    if not path.is_file():
+    if not (cast[persona].folder / "probes.jsonl").is_file():
         raise typer.BadParameter(f"{persona} has no probes.jsonl; write held-out questions there first")
-    result = awaited(_sat(settings, cast, persona, read_probes(path)))
+    result = awaited(_sat(settings, cast, persona, read_papers(cast[persona], SETS)))
     if as_json:
         typer.echo(json.dumps(_values(persona, result, with_replies=replies), ensure_ascii=False))
         return
@@ -80,7 +79,7 @@ def _table(persona: str, result: Result) -> Table:
     return table
 
 
-async def _sat(settings: Settings, cast: Cast, slug: str, probes: list[Probe]) -> Result:
+async def _sat(settings: Settings, cast: Cast, slug: str, papers: Papers) -> Result:
     from bot.app import SHIPPED_ADAPTERS  # noqa: PLC0415
     from bot.engine_process import borrowed_engine  # noqa: PLC0415
     from engine.client import HttpEngine  # noqa: PLC0415
@@ -99,7 +98,7 @@ async def _sat(settings: Settings, cast: Cast, slug: str, probes: list[Probe]) -
             SHIPPED_ADAPTERS,
             cast,
             slug,
-            probes,
+            papers,
             expect=lambda total: progress.update(task, total=total),
             tick=lambda: progress.advance(task),
         )

@@ -2,23 +2,31 @@
 
 Ways: as served; without lore and like exchanges; of the bare base, which must not know; and the last turn of
 a chat without its beginning. Then drawn as people get it: ten times each, for variety, and one at a time, for
-the clock.
+the clock. Then what no probe asks: choices by likelihood, what the base could do before, messages far off the
+persona's world, and values that stand in the prompt alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from bot.errors import ProbesUnanswered
-from bot.once import Asked, Guest, Heard, visit
+from bot.once import AT_ONCE, Asked, Guest, Heard, likelihoods, visit
+from bot.papers import Papers
 from data.home import Home
-from engine.protocol import Engine
+from engine.protocol import BASE_MODEL, Engine, Message
 from personas.loader import Cast, Persona
+from training.choices import Choice, preferred
+from training.copying import Case, is_copied
 from training.evaluate import Probe, Score, Verdict, farthest_third, is_right, judge, scores
+from training.offlist import OffList, OffListMessage
 from training.style import Voices, masker, names_of
 
 __all__ = ["Result", "Way", "sit"]
@@ -31,6 +39,8 @@ TIMED = 20
 SEED = 7
 
 Tick = Callable[[], None]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,26 @@ class _Room:
         await guest.batch([Asked(probe.id, probe.turns) for probe in probes], emit)
         return replies
 
+    async def gathered(self, items: Sequence[Item], ask: Callable[[Item], Awaitable[Answer]]) -> list[Answer]:
+        """What ``ask`` finds for each, a few at once, in order."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(item: Item) -> Answer:
+            async with gate:
+                answer = await ask(item)
+            self._tick()
+            return answer
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one(item)) for item in items]
+        return [task.result() for task in running]
+
+    async def remembers(self, model: str, choice: Choice) -> bool:
+        """Whether a model prefers the right option, asked without a card."""
+        asked = [Message("user", choice.question)]
+        found = await likelihoods(self._engine, model, asked, choice.options, choice.id)
+        return preferred(choice.options, found) == choice.right
+
     async def clocked(self, guest: Guest, probes: Sequence[Probe]) -> float:
         """The median seconds of one question after the other."""
         seconds = []
@@ -96,7 +126,7 @@ async def sit(
     shipped: Path,
     cast: Cast,
     slug: str,
-    probes: Sequence[Probe],
+    papers: Papers,
     *,
     expect: Callable[[int], None],
     tick: Tick,
@@ -109,7 +139,7 @@ async def sit(
         shipped: the adapters that came with the program.
         cast: everybody, since a voice is told from the others'.
         slug: who is asked.
-        probes: the held-out questions.
+        papers: the held-out questions.
         expect: told at first how many answers there will be.
         tick: called with each.
 
@@ -117,14 +147,16 @@ async def sit(
         EngineError: the engine does not answer.
         ProbesUnanswered: it answered one question with an error.
     """
-    persona = cast[slug]
+    persona, probes = cast[slug], papers.probes
     room = _Room(engine, home, shipped, tick)
     single = [probe for probe in probes if len(probe.turns) == 1]
     several = [probe for probe in probes if len(probe.turns) > 1]
     facts = [probe for probe in single if probe.kind == "fact"]
     varied = _drawn(facts, VARIED_QUESTIONS)
     timed = _drawn(single, TIMED)
-    expect(len(probes) + 2 * len(single) + len(several) + DRAWS * len(varied) + len(timed))
+    asked = len(probes) + 2 * len(single) + len(several) + DRAWS * len(varied) + len(timed)
+    others = len(papers.choices) + 2 * len(papers.retention) + len(papers.off_list) + len(papers.copying)
+    expect(asked + others)
 
     guest = await room.guest(persona)
     served = _way("as served", probes, await room.ask(guest, probes))
@@ -141,8 +173,51 @@ async def sit(
         _farthest(served, persona),
         _in_voice(served, cast, slug),
         await _variety(room, persona, varied),
+        *await _chosen(room, guest, papers),
+        *await _off_the_list(room, guest, persona, papers.off_list),
+        *await _copied(room, guest, papers.copying),
     )
     return Result(guest.adapter, tuple(ways), more, await room.clocked(guest, timed))
+
+
+async def _chosen(room: _Room, guest: Guest, papers: Papers) -> list[Score]:
+    """Choices of the lore as served; what the base could do, asked bare of it and of the adapter."""
+
+    async def is_right(choice: Choice) -> bool:
+        found = await guest.likelihoods(choice.question, choice.options, choice.id)
+        return preferred(choice.options, found) == choice.right
+
+    marks = {"lore choices": await room.gathered(papers.choices, is_right)}
+    for name, model in (("with the adapter", guest.adapter), ("the bare base", BASE_MODEL)):
+        if model is not None:
+            remembers = partial(room.remembers, model)
+            marks[f"retention, {name}"] = await room.gathered(papers.retention, remembers)
+    return [Score(name, sum(found), len(found)) for name, found in marks.items() if found]
+
+
+async def _off_the_list(
+    room: _Room, guest: Guest, persona: Persona, messages: Sequence[OffListMessage]
+) -> list[Score]:
+    if not messages:
+        return []
+    judge = OffList((one.topic, one.turn.assistant) for one in persona.examples.all)
+    asked = [Asked(message.id, (message.question,)) for message in messages]
+    heard = await room.gathered(asked, guest.ask)
+    fits = [judge.fit(_reply(each)) for each in heard]
+    return [Score(f"off the list: {fit}", fits.count(fit), len(fits)) for fit in ("fitting", "out of place")]
+
+
+async def _copied(room: _Room, guest: Guest, cases: Sequence[Case]) -> list[Score]:
+    """By script and by the kind of line in which the value stands."""
+
+    async def is_right(case: Case) -> bool:
+        lore, memory = (case.lines, ()) if case.kind == "lore" else ((), case.lines)
+        return is_copied(case, await guest.shown(case.question, case.id, lore=lore, memory=memory))
+
+    marks: dict[str, list[bool]] = {}
+    for case, mark in zip(cases, await room.gathered(cases, is_right), strict=True):
+        marks.setdefault(f"copied from {case.kind}, {case.lang}", []).append(mark)
+    return [Score(group, sum(found), len(found)) for group, found in sorted(marks.items())]
 
 
 async def _variety(room: _Room, persona: Persona, probes: Sequence[Probe]) -> Score:

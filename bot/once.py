@@ -23,12 +23,12 @@ from data.manifest import ManifestError, verify
 from data.script import script_of
 from data.text import clean
 from engine.errors import EngineBusy, EngineError
-from engine.protocol import Engine, EngineInfo, model_name
+from engine.protocol import Engine, EngineInfo, Message, model_name
 from personas.errors import PersonaError
 from personas.loader import Persona
-from personas.prompt import Turn
+from personas.prompt import Turn, budget_for, plan
 
-__all__ = ["Asked", "Guest", "Heard", "read_batch", "visit"]
+__all__ = ["Asked", "Guest", "Heard", "likelihoods", "read_batch", "visit"]
 
 AT_ONCE = 4
 SMALLEST_CONTEXT = 1024
@@ -110,7 +110,7 @@ class Guest:
             EngineError, PersonaError: there is no reply, with the reason.
         """
         cleaned = clean(question).strip()
-        composed = await self._composed(history, cleaned)
+        composed = await self.composed(history, cleaned)
         return composed, Turn(cleaned, await self._reply(composed, name, hear))
 
     async def batch(self, rows: Sequence[Asked], emit: Callable[[Heard], None]) -> None:
@@ -125,7 +125,33 @@ class Guest:
             for task in [tasks.create_task(one(row)) for row in rows]:
                 emit(await task)
 
-    async def _composed(self, history: Sequence[Turn], question: str) -> Composed:
+    async def shown(
+        self, question: str, name: str, *, lore: Sequence[str] = (), memory: Sequence[str] = ()
+    ) -> str:
+        """The reply to a question whose prompt shows these lines and nothing that was looked up.
+
+        Raises:
+            EngineError, PersonaError: there is no reply, with the reason.
+        """
+        composed = await self.composed((), question)
+        card = self._persona.prompt_text if self._persona else ""
+        budget = budget_for(self._info.context or SMALLEST_CONTEXT)
+        planned = await self._tokens.planned(
+            lambda count: plan(card, (), question, count=count, budget=budget, lore=lore, memory=memory)
+        )
+        return await self._reply(replace(composed, messages=planned.messages), name, None)
+
+    async def likelihoods(self, question: str, replies: Sequence[str], name: str) -> list[float]:
+        """How likely each reply to a question is, as served.
+
+        Raises:
+            EngineError, PersonaError: the engine does not tell, with the reason.
+        """
+        composed = await self.composed((), question)
+        return await likelihoods(self._engine, composed.model, composed.messages, replies, name)
+
+    async def composed(self, history: Sequence[Turn], question: str) -> Composed:
+        """The request for the next reply."""
         composed = await compose(
             self._persona,
             history,
@@ -159,6 +185,22 @@ class Guest:
                 await asyncio.sleep(error.retry_after_s)
                 continue
             return presentable(text, final=True)
+
+
+async def likelihoods(
+    engine: Engine, model: str, messages: Sequence[Message], replies: Sequence[str], name: str
+) -> list[float]:
+    """The log-probability of each reply to a conversation, its end marker included.
+
+    Raises:
+        EngineError: the engine does not tell.
+    """
+    before = await engine.likelihood(model, messages, request_id=name)
+    found = []
+    for number, reply in enumerate(replies):
+        said = [*messages, Message("assistant", reply)]
+        found.append(await engine.likelihood(model, said, request_id=f"{name}-{number}") - before)
+    return found
 
 
 async def visit(

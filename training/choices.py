@@ -6,12 +6,12 @@ length in bytes, so that a short wrong one has no advantage (acc_norm of Gao et 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from training.errors import CorpusBroken
+from training.lines import read_lines
 
 __all__ = ["Choice", "preferred", "read_choices"]
 
@@ -34,22 +34,18 @@ def read_choices(path: Path) -> list[Choice]:
     Raises:
         CorpusBroken: naming file and line.
     """
-    choices = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            options = tuple(row["options"])
-            options[row["right"]]
-            kind = row.get("kind") or row.get("topic", "")
-            choices.append(Choice(row["id"], row["lang"], kind, row["question"], options, row["right"]))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise CorpusBroken(f"{path.name}, line {number}: {error}; mend or remove the line.") from error
-    return choices
+    return read_lines(path, _choice)
 
 
 def preferred(options: Sequence[str], likelihoods: Sequence[float]) -> int:
     """The place of the option whose log-likelihood per byte is highest."""
     per_byte = [value / len(option.encode()) for option, value in zip(options, likelihoods, strict=True)]
     return max(range(len(per_byte)), key=per_byte.__getitem__)
+
+
+def _choice(row: dict[str, Any]) -> Choice:
+    options = tuple(row["options"])
+    if not 0 <= row["right"] < len(options):
+        raise ValueError("right must be an option's place")
+    kind = row.get("kind") or row.get("topic", "")
+    return Choice(row["id"], row["lang"], kind, row["question"], options, row["right"])

@@ -6,7 +6,6 @@ A row is ``{"messages": […], "lang", "topic", "source", "lore"?}``; rows of th
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from typing import Any
 
 from data.chinese import traditional
 from personas.prompt import Turn
-from training.errors import CorpusBroken
+from training.lines import read_lines
 
 __all__ = ["Row", "chats", "in_both_scripts", "in_traditional", "read_rows", "related", "split_rows"]
 
@@ -51,15 +50,7 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         CorpusBroken: naming file and line.
     """
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_row(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CorpusBroken(f"{path.name}, line {number}: {error}; mend or remove the line.") from error
-    return rows
+    return read_lines(path, _row)
 
 
 def split_rows(rows: Sequence[Row], *, share: float, seed: int) -> tuple[list[Row], list[Row]]:

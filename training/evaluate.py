@@ -6,15 +6,15 @@ has one form of every group in ``all`` and none of ``none``, case aside.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data.checks.duplicates import fold, jaccard, pairs
 from data.script import script_of
-from training.errors import CorpusBroken
+from training.lines import read_lines
 
 __all__ = ["Probe", "Score", "Verdict", "farthest_third", "is_right", "judge", "read_probes", "scores"]
 
@@ -59,23 +59,7 @@ def read_probes(path: Path) -> list[Probe]:
     Raises:
         CorpusBroken: naming file and line.
     """
-    probes = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            probes.append(
-                Probe(
-                    id=row["id"],
-                    lang=row["lang"],
-                    kind=row["kind"],
-                    turns=tuple(row["turns"] if "turns" in row else [row["question"]]),
-                    wanted=tuple(tuple(group) for group in row["all"]),
-                    unwanted=tuple(row["none"]),
-                )
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorpusBroken(f"{path.name}, line {number}: {error}; mend or remove the line.") from error
-    return probes
+    return read_lines(path, _probe)
 
 
 def is_right(probe: Probe, reply: str) -> bool:
@@ -126,6 +110,17 @@ def farthest_third(probes: Sequence[Probe], trained: Iterable[str]) -> list[Prob
 
     single = [probe for probe in probes if len(probe.turns) == 1]
     return sorted(single, key=likeness)[: len(single) // 3]
+
+
+def _probe(row: dict[str, Any]) -> Probe:
+    return Probe(
+        id=row["id"],
+        lang=row["lang"],
+        kind=row["kind"],
+        turns=tuple(row["turns"] if "turns" in row else [row["question"]]),
+        wanted=tuple(tuple(group) for group in row["all"]),
+        unwanted=tuple(row["none"]),
+    )
 
 
 def _group(probe: Probe) -> str:

@@ -7,14 +7,13 @@ is in character; what nearly repeats an answer to something its world does hold 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from data.checks.duplicates import fold, jaccard, pairs
-from training.errors import CorpusBroken
+from training.lines import read_lines
 
 __all__ = ["OffList", "OffListMessage", "read_off_list"]
 
@@ -40,14 +39,7 @@ def read_off_list(path: Path) -> list[OffListMessage]:
     Raises:
         CorpusBroken: naming file and line.
     """
-    messages = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            messages.append(OffListMessage(row["id"], row["lang"], row["kind"], row["question"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorpusBroken(f"{path.name}, line {number}: {error}; mend or remove the line.") from error
-    return messages
+    return read_lines(path, lambda row: OffListMessage(row["id"], row["lang"], row["kind"], row["question"]))
 
 
 class OffList:

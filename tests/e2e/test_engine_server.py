@@ -10,9 +10,13 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.client import HttpEngine
 from engine.errors import AdapterRefused, EngineBusy, ModelUnknown, RequestInvalid
+from engine.prompt import encode
 from engine.protocol import Message, Sampling
 from tests.fakes import tiny
 from tests.fakes.serving import serving
@@ -125,6 +129,43 @@ async def test_a_wrong_body_names_its_field(made, change, param):
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["type"]) == (400, 400, "Bad Request")
     assert error["param"].startswith(param)
+
+
+async def test_a_texts_likelihood_is_transformers_own_with_and_without_an_adapter(made):
+    base, potter = made
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    long = "汤圆 and tea. " * 300  # read in several blocks
+    said = [Message("user", long), Message("assistant", "Of course, 当然。")]
+    async with serving(base, context=4096) as served:
+        client = HttpEngine(served.url)
+        await client.load(name_of(potter), potter)
+        for name, folder in (("base", None), (name_of(potter), potter)):
+            model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+            model = PeftModel.from_pretrained(model, folder) if folder else model
+            ids = torch.tensor([encode(tokenizer, said, reply=False).ids])
+            assert ids.shape[1] > 512
+            with torch.inference_mode():
+                expected = model(ids).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None]).sum()
+            found = await client.likelihood(name, said, request_id="1")
+            assert found == pytest.approx(float(expected), rel=1e-4)
+        await client.close()
+
+
+async def test_prompt_logprobs_come_as_vllm_tells_them_and_not_in_a_stream(made):
+    async with serving(made[0]) as served, httpx.AsyncClient(base_url=served.url) as http:
+        body = {"model": "base", "messages": ASK, "max_tokens": 1, "prompt_logprobs": 0}
+        told = (await http.post("/v1/chat/completions", json=body)).json()
+        tokens = (await http.post("/tokenize", json={"messages": ASK})).json()["tokens"]
+        first, *places = told["prompt_logprobs"]
+        assert first is None
+        assert [next(iter(place)) for place in places] == [str(token) for token in tokens[1:]]
+        assert all(next(iter(place.values()))["logprob"] < 0 for place in places)
+        body["stream"] = True
+        refused = await http.post("/v1/chat/completions", json=body)
+        assert refused.status_code == 400
+        assert "not available when `stream=True`" in refused.json()["error"]["message"]
+        plain = {"model": "base", "messages": ASK, "max_tokens": 1}
+        assert (await http.post("/v1/chat/completions", json=plain)).json()["prompt_logprobs"] is None
 
 
 async def test_the_rest_of_vllms_manners(made):

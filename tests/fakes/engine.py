@@ -36,6 +36,7 @@ class FakeEngine:
     ``die_after``: this many pieces into the next reply the process (or the connection, in a test) ends.
     ``garbage``: the stream turns into nonsense after one piece. ``reply``: said instead of the echo.
     ``silent``: the answer begins and then nothing comes as long as it is set.
+    ``likely``: what this stands in is likelier than it is long.
     """
 
     host: str = "127.0.0.1"
@@ -46,6 +47,7 @@ class FakeEngine:
     garbage: bool = False
     silent: bool = False
     reply: str | None = None
+    likely: str = ""
     context: int = 1024
     ours: bool = True
     as_process: bool = False
@@ -97,7 +99,8 @@ class FakeEngine:
         try:
             if not body.get("stream"):
                 text = "".join([piece async for piece in self._pieces(model, body["messages"])])
-                return web.json_response(_whole(model, text))
+                scored = self._scored(body["messages"]) if "prompt_logprobs" in body else {}
+                return web.json_response(_whole(model, text) | scored)
             return await self._stream(request, body, model)
         except (asyncio.CancelledError, ConnectionError):
             self.cancelled.append(request_id)
@@ -134,6 +137,12 @@ class FakeEngine:
                 await asyncio.sleep(0.02)
             await asyncio.sleep(self.delay_s)
             yield piece
+
+    def _scored(self, messages: list[dict[str, str]]) -> dict[str, Any]:
+        """As vLLM tells it: nothing for the first token, each other by its id; a token is a character."""
+        text = "".join(message["content"] for message in messages)
+        each = -0.1 if self.likely and self.likely in messages[-1]["content"] else -2.0
+        return {"prompt_logprobs": [None, *({str(ord(letter)): {"logprob": each}} for letter in text)]}
 
     def _die(self, request: web.Request) -> None:
         if self.as_process:

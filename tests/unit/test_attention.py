@@ -41,3 +41,11 @@ def test_labels_stand_where_they_are_predicted_and_lengths_are_multiples_of_32()
     assert batch["labels"][0, :4].tolist() == [IGNORED, 7, 8, IGNORED]
     assert batch["input_ids"].shape == batch["labels"].shape == (1, 32)
     assert (batch["labels"][0, 4:] == IGNORED).all()
+
+
+def test_the_beginning_of_each_reply_is_told_to_the_loss():
+    first = Example((5, 6, 7, 8), (IGNORED, IGNORED, 7, 8), starts=(2, 3))
+    second = Example((5, 7), (IGNORED, 7), starts=(1,))
+    batch = Batches([[first, second]], padding=0)[0]
+    labels = batch["labels"].flatten()
+    assert labels[batch["starts"]].tolist() == [7, 8, 7]

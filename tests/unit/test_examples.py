@@ -118,9 +118,9 @@ def test_a_sum_is_shown_no_other_sum():
     assert recall(persona, "how many houses are there", "en").similar != ()
 
 
-def test_similar_exchanges_take_what_lore_leaves_of_its_share():
+def test_similar_exchanges_take_what_lore_and_memory_leave_of_their_shares():
     near, far = Turn("n" * 4, "N" * 4), Turn("f" * 4, "F" * 4)
-    budget = Budget(context=400, persona=20, lore=60, memory=20, reply=40)
+    budget = Budget(context=400, persona=20, lore=40, memory=40, reply=40)
     planned = plan("P", [], "q", count=len, budget=budget, lore=["l" * 20], similar=[far, near])
     assert planned.messages[-1].content == f"[lore] {'l' * 20}\n[like] nnnn\n[reply]\nNNNN\n\nq"
     assert [part.kind for part in planned.parts] == ["persona", "lore", "example", "question"]

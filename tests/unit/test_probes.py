@@ -186,13 +186,14 @@ def test_no_choice_and_no_retention_question_is_worded_as_a_training_question():
         for message in row["messages"]
         if message["role"] == "user"
     }
-    held_out = [*retention(), *(row for slug in SLUGS for row in choices(slug))]
+    off_list = [row for slug in SLUGS for row in rows(ROOT / "personas" / slug / "offlist.jsonl")]
+    held_out = [*retention(), *(row for slug in SLUGS for row in choices(slug)), *off_list]
     assert not [row["id"] for row in held_out if fold(row["question"]) in trained]
 
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_no_held_out_question_comes_into_a_training_run(slug, tmp_path):
-    assert "retention.jsonl" not in SETS
+    assert not {"retention.jsonl", "copying.jsonl"} & set(SETS)
     write_corpus_snapshot(
         tmp_path / "snapshot",
         persona_folder=ROOT / "personas" / slug,
@@ -204,4 +205,16 @@ def test_no_held_out_question_comes_into_a_training_run(slug, tmp_path):
     )
     names = {path.name for path in (tmp_path / "snapshot").rglob("*")}
     assert "lore.md" in names
-    assert not names & {"probes.jsonl", "choices.jsonl", "retention.jsonl"}
+    assert not names & {"probes.jsonl", "choices.jsonl", "offlist.jsonl", "retention.jsonl"}
+
+
+def test_no_value_that_is_to_be_copied_was_ever_read():
+    dialogues = [ROOT / "personas" / slug / "dialogues.jsonl" for slug in SLUGS]
+    paths = (*(ROOT / "data" / "sets" / name for name in SETS), *dialogues)
+    trained = "\n".join(path.read_text(encoding="utf-8") for path in paths).casefold()
+    cases = rows(ROOT / "data" / "sets" / "copying.jsonl")
+    assert Counter(row["lang"] for row in cases) == {"en": 100, "zh-CN": 100, "zh-TW": 100}
+    # A number of two or three digits stands somewhere in any text.
+    assert not [
+        row["id"] for row in cases if not row["value"].isdigit() and row["value"].casefold() in trained
+    ]
