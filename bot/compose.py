@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from random import Random
 
 from bot.tokens import Tokens
 from data.script import Lang
@@ -40,6 +41,7 @@ async def compose(
     adapter: str | None,
     seed: int,
     recalls: bool = True,
+    varies: bool = True,
 ) -> Composed:
     """Plans the request for the next reply.
 
@@ -53,6 +55,7 @@ async def compose(
         adapter: the persona's model name; None speaks by card, lore and nearest examples.
         seed: of the draw.
         recalls: shows lore and like exchanges; without, the persona has only its card and what it learnt.
+        varies: the seed draws among like exchanges that are about as near; else it is always the nearest.
 
     Raises:
         QuestionTooLong: the question alone does not fit.
@@ -63,7 +66,8 @@ async def compose(
         sampling = Sampling(max_tokens=budget.reply, seed=seed)
         return Composed(BASE_MODEL, planned.messages, planned.parts, (), sampling)
     before = turns[-1].user if turns else ""
-    recalled = recall(persona, question, lang, before=before) if recalls else Recalled((), ())
+    draw = Random(seed) if varies else None  # noqa: S311 - a choice of words, not a secret
+    recalled = recall(persona, question, lang, before=before, draw=draw) if recalls else Recalled((), ())
     shows_turns = recalls and adapter is None
     examples = persona.examples.nearest(question, lang, limit=EXAMPLES, before=before) if shows_turns else ()
     planned = await tokens.planned(

@@ -162,6 +162,7 @@ class Guest:
             adapter=self.adapter,
             seed=self._seed,
             recalls=self._recalls,
+            varies=not self._greedy,
         )
         if self._greedy:
             return replace(composed, sampling=replace(composed.sampling, temperature=0.0))

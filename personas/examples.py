@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from random import Random
 
 from data.checks.duplicates import fold
 from data.chinese import simplified, traditional
@@ -36,6 +37,8 @@ CANDIDATES = 60
 # where the nearest was of the right topic in 43 of 100 by wording alone and in 50 with both.
 TOPIC_WEIGHT = 2.0
 MOST_OF_A_TOPIC = 2
+# Of the best score; so near are four to five different answers, on training rows.
+NEAR = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,14 @@ class Examples:
         return _Shelf([one for one in self.all if one.lang != "en"])
 
     def nearest(
-        self, question: str, lang: str, *, limit: int, before: str = "", unseen: bool = False
+        self,
+        question: str,
+        lang: str,
+        *,
+        limit: int,
+        before: str = "",
+        unseen: bool = False,
+        draw: Random | None = None,
     ) -> tuple[Turn, ...]:
         """The nearest exchanges, no question or answer twice, two of a topic at most; the best last.
 
@@ -72,13 +82,18 @@ class Examples:
             limit: at most so many.
             before: the person's message before this one, "" at the beginning.
             unseen: leaves out the question itself, as if it had never been written: for training on it.
+            draw: chooses the best among its topic's that are about as near, so that a question asked again
+                is met by another of the answers written for it.
         """
         shelf = self._english if lang == "en" else self._chinese
         here, earlier = shelf.candidates(question), shelf.candidates(before)
         unwanted = fold(question) if unseen else None
         places = limit - 1 if before and limit > 1 else limit
         found: list[Example] = []
-        _choose(shelf, _ranked(here, earlier, BEFORE_WEIGHT), found, limit=places, unwanted=unwanted)
+        ranked = _ranked(here, earlier, BEFORE_WEIGHT)
+        if draw is not None:
+            ranked = [*_drawn(shelf, ranked, draw), *ranked]
+        _choose(shelf, ranked, found, limit=places, unwanted=unwanted)
         # Last in rank, first in the prompt.
         _choose(shelf, _ranked(here, earlier, FOLLOW_UP_WEIGHT), found, limit=limit, unwanted=unwanted)
         return tuple(_shown(example, lang) for example in reversed(found))
@@ -110,19 +125,31 @@ class _Shelf:
 Scores = Sequence[tuple[int, float]]
 
 
-def _ranked(here: Scores, earlier: Scores, weight: float) -> list[int]:
-    """Places by their score for this question and, by so much, for the one before; best first."""
+def _ranked(here: Scores, earlier: Scores, weight: float) -> list[tuple[int, float]]:
+    """Places with their score for this question and, by so much, for the one before; best first."""
     scores = dict(here)
     for index, score in earlier:
         scores[index] = scores.get(index, 0.0) + weight * score
-    return sorted(scores, key=lambda index: (-scores[index], index))
+    return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def _choose(
-    shelf: _Shelf, order: Iterable[int], found: list[Example], *, limit: int, unwanted: str | None
-) -> None:
+def _drawn(shelf: _Shelf, ranked: Scores, draw: Random) -> list[tuple[int, float]]:
+    """One of the answers of the best exchange's topic, of those about as near."""
+    if not ranked:
+        return []
+    best, score = ranked[0]
+    topic = shelf.examples[best].topic
+    near: dict[str, tuple[int, float]] = {}
+    for index, other in ranked:
+        example = shelf.examples[index]
+        if topic and example.topic == topic and other >= NEAR * score:
+            near.setdefault(example.turn.assistant, (index, other))
+    return [draw.choice(list(near.values()))] if near else []
+
+
+def _choose(shelf: _Shelf, ranked: Scores, found: list[Example], *, limit: int, unwanted: str | None) -> None:
     """Adds to ``found`` in that order until there are ``limit``."""
-    for index in order:
+    for index, _ in ranked:
         if len(found) == limit:
             return
         example = shelf.examples[index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 
 from data.stopwords import is_sum
 from personas.loader import Persona
@@ -23,7 +24,15 @@ class Recalled:
     similar: tuple[Turn, ...]
 
 
-def recall(persona: Persona, question: str, lang: str, *, before: str = "", unseen: bool = False) -> Recalled:
+def recall(
+    persona: Persona,
+    question: str,
+    lang: str,
+    *,
+    before: str = "",
+    unseen: bool = False,
+    draw: Random | None = None,
+) -> Recalled:
     """Looks up what the prompt of a question shows.
 
     Args:
@@ -32,9 +41,12 @@ def recall(persona: Persona, question: str, lang: str, *, before: str = "", unse
         lang: the language it will be shown in.
         before: the person's message before this one.
         unseen: not the written exchanges with this very question, see `Examples.nearest`.
+        draw: chooses among answers that are about as near; see there.
     """
     if is_sum(question):  # another sum's result would only mislead
         return Recalled((), ())
     lore = persona.lore.nearest(question, lang, limit=LORE_SECTIONS)
-    similar = persona.examples.nearest(question, lang, limit=SIMILAR_EXCHANGES, before=before, unseen=unseen)
+    similar = persona.examples.nearest(
+        question, lang, limit=SIMILAR_EXCHANGES, before=before, unseen=unseen, draw=draw
+    )
     return Recalled(lore, similar)

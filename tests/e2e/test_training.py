@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,25 +13,8 @@ import pytest
 from data.manifest import base_fingerprint, verify
 from data.snapshot import SnapshotError, read_snapshot, write_corpus_snapshot
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def sample(source: Path, target: Path, count: int) -> None:
-    lines = source.read_text(encoding="utf-8").splitlines()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(lines[:: max(1, len(lines) // count)][:count]) + "\n", encoding="utf-8")
-
-
-@pytest.fixture(name="text", scope="module")
-def _text(tmp_path_factory):
-    """One persona and the general sets, a few rows of each."""
-    root = tmp_path_factory.mktemp("text")
-    persona = root / "personas" / "li_bai"
-    shutil.copytree(ROOT / "personas" / "li_bai", persona, ignore=shutil.ignore_patterns("*.jsonl"))
-    sample(ROOT / "personas" / "li_bai" / "dialogues.jsonl", persona / "dialogues.jsonl", 24)
-    for name in ("general", "lore_use", "memory_use"):
-        sample(ROOT / "data" / "sets" / f"{name}.jsonl", root / "sets" / f"{name}.jsonl", 120)
-    return root
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 
 
 def train(*arguments, check=True):
@@ -44,17 +26,18 @@ def train(*arguments, check=True):
 
 
 @pytest.fixture(name="built", scope="module")
-def _built(text, tmp_path_factory):
+def _built(tmp_path_factory):
+    """What `make starter QUICK=1` builds."""
     out = tmp_path_factory.mktemp("built")
-    arguments = ["--personas", text / "personas", "--sets", text / "sets"]
-    train("starter", "--quick", *arguments, "--out", out / "starter", "--work", out / "work")
+    train("starter", "--quick", "--out", out / "starter", "--work", out / "work")
     return out / "starter"
 
 
 @pytest.mark.slow
 def test_a_starter_is_built_from_text_with_a_valid_adapter_per_persona(built):
-    manifest = verify(built / "adapters" / "li_bai" / "v0", base_fingerprint=base_fingerprint(built))
-    assert manifest.persona == "li_bai"
+    for slug in ("harry_potter", "li_bai"):
+        manifest = verify(built / "adapters" / slug / "v0", base_fingerprint=base_fingerprint(built))
+        assert manifest.persona == slug
     report = json.loads((built / "report.json").read_text(encoding="utf-8"))
     assert report["last_loss"] < report["first_loss"]
     for picture in (built / "loss.svg", built / "adapters" / "li_bai" / "v0" / "loss.svg"):
@@ -62,12 +45,21 @@ def test_a_starter_is_built_from_text_with_a_valid_adapter_per_persona(built):
 
 
 @pytest.mark.slow
-def test_a_snapshot_that_was_changed_trains_nothing(built, text, tmp_path):
+def test_the_quick_build_learns_as_fast_as_when_its_curve_was_committed(built):
+    losses = json.loads((built / "report.json").read_text(encoding="utf-8"))["losses"]
+    committed = json.loads((HERE / "quick_losses.json").read_text(encoding="utf-8"))
+    assert list(losses) == list(committed), "another number of rows or steps: build and commit the curve anew"
+    for step, loss in committed.items():
+        assert losses[step] == pytest.approx(loss, rel=0.1), f"step {step}"
+
+
+@pytest.mark.slow
+def test_a_snapshot_that_was_changed_trains_nothing(built, tmp_path):
     folder = tmp_path / "snapshot"
     write_corpus_snapshot(
         folder,
-        persona_folder=text / "personas" / "li_bai",
-        general=[text / "sets" / "general.jsonl"],
+        persona_folder=ROOT / "personas" / "li_bai",
+        general=[ROOT / "data" / "sets" / "general.jsonl"],
         base="starter",
         base_fingerprint=base_fingerprint(built),
         recipe="quick",
@@ -85,11 +77,11 @@ def test_a_snapshot_that_was_changed_trains_nothing(built, text, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_snapshot_of_another_base_is_refused_in_one_sentence(built, text, tmp_path):
+def test_a_snapshot_of_another_base_is_refused_in_one_sentence(built, tmp_path):
     folder = tmp_path / "snapshot"
     write_corpus_snapshot(
         folder,
-        persona_folder=text / "personas" / "li_bai",
+        persona_folder=ROOT / "personas" / "li_bai",
         general=[],
         base="other",
         base_fingerprint="0" * 64,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -14,6 +15,7 @@ from personas.recall import recall
 
 ROOT = Path(__file__).resolve().parents[2]
 
+WORDS = ("then", "now", "again")
 CORPUS = [
     ("en", "what is your wand made of", "Holly."),
     ("en", "who gave you the owl", "Hagrid did."),
@@ -85,6 +87,25 @@ def test_a_topic_is_found_by_all_that_was_asked_and_said_of_it_and_gives_two_at_
     assert len([one for one in others if one.user in ("scared of anything", "what frightens you")]) <= 1
 
 
+def test_a_draw_shows_other_answers_of_the_same_topic_and_nothing_farther():
+    examples = Examples(
+        [
+            *(
+                Example(Turn(f"what is your owl called {word}", f"Hedwig {word}."), "en", "owl")
+                for word in WORDS
+            ),
+            Example(Turn("what is your wand called", "A wand has no name."), "en", "wand"),
+            Example(Turn("owl post?", "Hedwig brings it."), "en", "owl"),
+        ]
+    )
+    asked = "what is the owl called"
+    drawn = [examples.nearest(asked, "en", limit=2, draw=Random(seed))[-1].assistant for seed in range(60)]
+    assert set(drawn) == {f"Hedwig {word}." for word in WORDS}
+    assert len({examples.nearest(asked, "en", limit=2)[-1] for _ in range(5)}) == 1
+    again = [examples.nearest(asked, "en", limit=2, draw=Random(seed))[-1].assistant for seed in range(60)]
+    assert again == drawn
+
+
 def test_no_answer_is_shown_twice():
     examples = Examples(
         [
@@ -120,7 +141,7 @@ def test_a_sum_is_shown_no_other_sum():
 
 def test_similar_exchanges_take_what_lore_and_memory_leave_of_their_shares():
     near, far = Turn("n" * 4, "N" * 4), Turn("f" * 4, "F" * 4)
-    budget = Budget(context=400, persona=20, lore=40, memory=40, reply=40)
+    budget = Budget(context=400, persona=20, lore=40, memory=20, reply=40)
     planned = plan("P", [], "q", count=len, budget=budget, lore=["l" * 20], similar=[far, near])
     assert planned.messages[-1].content == f"[lore] {'l' * 20}\n[like] nnnn\n[reply]\nNNNN\n\nq"
     assert [part.kind for part in planned.parts] == ["persona", "lore", "example", "question"]

@@ -11,6 +11,8 @@ import pytest
 
 from bot.runs import SETS
 from data.checks.duplicates import fold
+from data.checks.leaks import Probe, leaks
+from data.checks.rows import read_corpus
 from data.snapshot import write_corpus_snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -189,6 +191,17 @@ def test_no_choice_and_no_retention_question_is_worded_as_a_training_question():
     off_list = [row for slug in SLUGS for row in rows(ROOT / "personas" / slug / "offlist.jsonl")]
     held_out = [*retention(), *(row for slug in SLUGS for row in choices(slug)), *off_list]
     assert not [row["id"] for row in held_out if fold(row["question"]) in trained]
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_no_dialogue_asks_what_a_probe_asks_nor_nearly(slug):
+    folder = ROOT / "personas" / slug
+    dialogues = read_corpus(folder / "dialogues.jsonl").rows
+    held_out = [
+        Probe(row["id"], row["topic"], tuple(row["turns"] if "turns" in row else [row["question"]]))
+        for row in rows(folder / "probes.jsonl")
+    ]
+    assert leaks(dialogues, held_out) == []
 
 
 @pytest.mark.parametrize("slug", SLUGS)
