@@ -38,7 +38,10 @@ def evaluate(
         raise typer.BadParameter(f"nobody here is called {persona}; there are {', '.join(cast.personas)}")
     if not (cast[persona].folder / "probes.jsonl").is_file():
         raise typer.BadParameter(f"{persona} has no probes.jsonl; write held-out questions there first")
-    result = awaited(_sat(settings, cast, persona, read_papers(cast[persona], SETS)))
+    papers = read_papers(cast[persona], SETS)
+    if not papers.probes:
+        raise typer.BadParameter(f"{persona}'s probes.jsonl is empty; write held-out questions there first")
+    result = awaited(_sat(settings, cast, persona, papers))
     if as_json:
         typer.echo(json.dumps(_values(persona, result, with_replies=replies), ensure_ascii=False))
         return

@@ -153,7 +153,7 @@ async def sit(
     several = [probe for probe in probes if len(probe.turns) > 1]
     facts = [probe for probe in single if probe.kind == "fact"]
     varied = _drawn(facts, VARIED_QUESTIONS)
-    timed = _drawn(single, TIMED)
+    timed = _drawn(single or probes, TIMED)
     asked = len(probes) + 2 * len(single) + len(several) + DRAWS * len(varied) + len(timed)
     others = len(papers.choices) + 2 * len(papers.retention) + len(papers.off_list) + len(papers.copying)
     expect(asked + others)

@@ -77,7 +77,7 @@ class Bm25:
 
 
 def _stem(word: str) -> str:
-    word = re.sub(r"['’]s$", "", word)
+    word = word.removesuffix("'s").removesuffix("’s")
     if len(word) >= SHORTEST_STEM and word.endswith("s") and not word.endswith("ss"):
         return word[:-1]
     return word

@@ -105,9 +105,11 @@ class _Shelf:
         asked = [_terms(one.turn.user) for one in examples]
         self._index = Bm25(asked, b=LENGTH_WEIGHT, most=max(FEW, int(len(asked) * COMMON_SHARE)))
         self._topics = [one.topic or one.turn.assistant for one in examples]
+        answers = {text: _terms(text) for text in {one.turn.assistant for one in examples}}
         texts: dict[str, list[str]] = {}
         for topic, one, terms in zip(self._topics, examples, asked, strict=True):
-            texts.setdefault(topic, []).extend([*terms, *_terms(one.turn.assistant)])
+            texts.setdefault(topic, []).extend(terms)
+            texts[topic] += answers[one.turn.assistant]
         self._topic_index = Bm25(texts.values())
         self._topic_at = {topic: at for at, topic in enumerate(texts)}
 

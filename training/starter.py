@@ -26,7 +26,7 @@ __all__ = ["build_starter"]
 _log = logging.getLogger(__name__)
 
 # A quick build reads every so many-th row.
-QUICK_STRIDE = 40
+QUICK_STRIDE = 80
 # The sets that train the base; personas' own dialogues come from their folders.
 GENERAL_SET = "general.jsonl"
 COPYING_SETS = ("lore_use.jsonl", "memory_use.jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,9 +20,6 @@ from tests.fakes.adapter import adapter
 from tests.fakes.engine import FINGERPRINT, FakeEngine
 
 ROOT = Path(__file__).parents[2]
-
-
-PROBES = ROOT / "personas" / "li_bai" / "probes.jsonl"
 
 
 @pytest.fixture(name="home")
@@ -231,20 +229,36 @@ async def test_what_asks_an_engine_never_opens_the_store(troupe, home, monkeypat
 async def test_held_out_questions_are_asked_and_counted_without_the_store(
     troupe, home, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("bot.app.SETS", tmp_path)  # the shared ones are thousands
+    monkeypatch.setattr("bot.app.SETS", tmp_path / "sets")  # the shared ones are thousands
+    kept = {"dialogues": 300, "probes": 40, "choices": 10, "offlist": 10}
+    folder = home.personas / "wanderer"
+    shutil.copytree(ROOT / "personas" / "li_bai", folder, ignore=shutil.ignore_patterns("*.jsonl"))
+    for name, count in kept.items():
+        lines = (ROOT / "personas" / "li_bai" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        (folder / f"{name}.jsonl").write_text(
+            "\n".join(lines[:: len(lines) // count][:count]) + "\n", encoding="utf-8"
+        )
     async with FakeEngine() as engine:
         monkeypatch.setenv("TROUPE_ENGINE_URLS", engine.url)
-        code, out, _ = await in_thread(troupe, "eval", "li_bai", "--json")
-    assert code == 0, _
+        code, out, err = await in_thread(troupe, "eval", "wanderer", "--json")
+    assert code == 0, err
     found = json.loads(out)
     asked = {score["group"]: score["asked"] for score in found["scores"]}
-    probes = PROBES.read_text(encoding="utf-8").splitlines()
-    assert code == 0
-    assert asked["all"] == len(probes)
-    assert {asked["lore choices"], asked["off the list: fitting"]} == {544, 200}
-    kinds = {json.loads(line)["kind"] for line in probes} | {"several turns"}
+    assert (asked["all"], asked["lore choices"], asked["off the list: fitting"]) == (40, 10, 10)
+    probes = (folder / "probes.jsonl").read_text(encoding="utf-8").splitlines()
+    kinds = {"several turns" if "turns" in row else row["kind"] for row in map(json.loads, probes)}
     assert sum(asked[kind] for kind in kinds) == len(probes)
-    assert not home.root.exists()
+    assert not home.store.exists()
+
+
+async def test_a_persona_without_held_out_questions_is_not_evaluated(troupe, home):
+    folder = home.personas / "wanderer"
+    shutil.copytree(ROOT / "personas" / "li_bai", folder, ignore=shutil.ignore_patterns("*.jsonl"))
+    code, _, err = troupe("eval", "wanderer")
+    assert (code, "has no probes.jsonl" in " ".join(err.split())) == (2, True)
+    (folder / "probes.jsonl").write_text("\n", encoding="utf-8")
+    code, _, err = troupe("eval", "wanderer")
+    assert (code, "is empty" in " ".join(err.split())) == (2, True)
 
 
 async def test_a_persona_that_nobody_knows_is_not_evaluated(troupe):
