@@ -78,16 +78,13 @@ class _Room:
             self._engine, self._home, self._shipped, persona, seed=seed, greedy=greedy, recalls=recalls
         )
 
-    async def ask(self, guest: Guest, probes: Sequence[Probe]) -> list[str]:
+    async def ask(self, guest: Guest, asked: Iterable[Asked]) -> list[str]:
         """The last replies, in order."""
-        replies: list[str] = []
 
-        def emit(heard: Heard) -> None:
-            replies.append(_reply(heard))
-            self._tick()
+        async def replied(one: Asked) -> str:
+            return _reply(await guest.ask(one))
 
-        await guest.batch([Asked(probe.id, probe.turns) for probe in probes], emit)
-        return replies
+        return await self.gathered(list(asked), replied)
 
     async def gathered(self, items: Sequence[Item], ask: Callable[[Item], Awaitable[Answer]]) -> list[Answer]:
         """What ``ask`` finds for each, a few at once, in order."""
@@ -155,19 +152,18 @@ async def sit(
     varied = _drawn(facts, VARIED_QUESTIONS)
     timed = _drawn(single or probes, TIMED)
     asked = len(probes) + 2 * len(single) + len(several) + DRAWS * len(varied) + len(timed)
-    others = len(papers.choices) + 2 * len(papers.retention) + len(papers.off_list) + len(papers.copying)
-    expect(asked + others)
-
     guest = await room.guest(persona)
-    served = _way("as served", probes, await room.ask(guest, probes))
+    retained = len(papers.retention) * (1 if guest.adapter is None else 2)
+    expect(asked + len(papers.choices) + retained + len(papers.off_list) + len(papers.copying))
+    served = _way("as served", probes, await room.ask(guest, _asked(probes)))
     unaided = await room.guest(persona, recalls=False)
     base = await room.guest(None)
     lasts = [replace(probe, turns=probe.turns[-1:]) for probe in several]
     ways = [
         served,
-        _way("without lore and like exchanges", single, await room.ask(unaided, single)),
-        _way("the bare base", single, await room.ask(base, single)),
-        _way("last turns alone", several, await room.ask(guest, lasts)),
+        _way("without lore and like exchanges", single, await room.ask(unaided, _asked(single))),
+        _way("the bare base", single, await room.ask(base, _asked(single))),
+        _way("last turns alone", several, await room.ask(guest, _asked(lasts))),
     ]
     more = (
         _farthest(served, persona),
@@ -175,7 +171,7 @@ async def sit(
         await _variety(room, persona, varied),
         *await _chosen(room, guest, papers),
         *await _off_the_list(room, guest, persona, papers.off_list),
-        *await _copied(room, guest, papers.copying),
+        *await _copied(room, unaided, papers.copying),
     )
     return Result(guest.adapter, tuple(ways), more, await room.clocked(guest, timed))
 
@@ -202,13 +198,12 @@ async def _off_the_list(
         return []
     judge = OffList((one.topic, one.turn.assistant) for one in persona.examples.all)
     asked = [Asked(message.id, (message.question,)) for message in messages]
-    heard = await room.gathered(asked, guest.ask)
-    fits = [judge.fit(_reply(each)) for each in heard]
+    fits = [judge.fit(reply) for reply in await room.ask(guest, asked)]
     return [Score(f"off the list: {fit}", fits.count(fit), len(fits)) for fit in ("fitting", "out of place")]
 
 
 async def _copied(room: _Room, guest: Guest, cases: Sequence[Case]) -> list[Score]:
-    """By script and by the kind of line in which the value stands."""
+    """By script and by the kind of line in which the value stands; the guest looks nothing up."""
 
     async def is_right(case: Case) -> bool:
         lore, memory = (case.lines, ()) if case.kind == "lore" else ((), case.lines)
@@ -225,10 +220,14 @@ async def _variety(room: _Room, persona: Persona, probes: Sequence[Probe]) -> Sc
     different = [set[str]() for _ in probes]
     for seed in range(DRAWS):
         guest = await room.guest(persona, seed=seed, greedy=False)
-        for right, probe, reply in zip(different, probes, await room.ask(guest, probes), strict=True):
+        for right, probe, reply in zip(different, probes, await room.ask(guest, _asked(probes)), strict=True):
             right.update({reply} if is_right(probe, reply) else ())
     enough = sum(len(right) >= DIFFERENT for right in different)
     return Score(f"{DIFFERENT} right replies of {DRAWS}", enough, len(probes))
+
+
+def _asked(probes: Iterable[Probe]) -> Iterable[Asked]:
+    return (Asked(probe.id, probe.turns) for probe in probes)
 
 
 def _reply(heard: Heard) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from personas.loader import Persona
 from training.choices import Choice, read_choices
@@ -12,6 +14,8 @@ from training.evaluate import Probe, read_probes
 from training.offlist import OffListMessage, read_off_list
 
 __all__ = ["Papers", "read_papers"]
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,13 @@ def read_papers(persona: Persona, sets: Path) -> Papers:
     own = persona.folder
     return Papers(
         probes=tuple(read_probes(own / "probes.jsonl")),
-        choices=tuple(read_choices(path) if (path := own / "choices.jsonl").is_file() else ()),
-        retention=tuple(read_choices(path) if (path := sets / "retention.jsonl").is_file() else ()),
-        off_list=tuple(read_off_list(path) if (path := own / "offlist.jsonl").is_file() else ()),
-        copying=tuple(read_cases(path) if (path := sets / "copying.jsonl").is_file() else ()),
+        choices=_read(read_choices, own / "choices.jsonl"),
+        retention=_read(read_choices, sets / "retention.jsonl"),
+        off_list=_read(read_off_list, own / "offlist.jsonl"),
+        copying=_read(read_cases, sets / "copying.jsonl"),
     )
+
+
+def _read(read: Callable[[Path], list[Value]], path: Path) -> tuple[Value, ...]:
+    """Nothing where there is no such file."""
+    return tuple(read(path)) if path.is_file() else ()

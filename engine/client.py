@@ -89,6 +89,7 @@ class HttpEngine:
         async with _deadline(deadline):
             kind = await self._known()
             body = self._body(kind, model, messages, sampling, request_id=request_id)
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
             response = await self._send("/v1/chat/completions", body, request_id=request_id)
         try:
             think = ThinkFilter()
@@ -129,7 +130,6 @@ class HttpEngine:
         kind = await self._known()
         opens_reply = messages[-1].role != "assistant"
         body = self._body(kind, model, messages, Sampling(temperature=0, max_tokens=1), request_id=request_id)
-        del body["stream"], body["stream_options"]
         body |= {"prompt_logprobs": 0, "add_generation_prompt": opens_reply}
         status, text = await self._post("/v1/chat/completions", body)
         self._raise_for(status, text, {})
@@ -228,8 +228,6 @@ class HttpEngine:
                 {"role": m.role, "content": m.content if ours else without_control_tokens(m.content)}
                 for m in messages
             ],
-            "stream": True,
-            "stream_options": {"include_usage": True},
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,

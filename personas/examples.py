@@ -94,8 +94,10 @@ class Examples:
         if draw is not None:
             ranked = [*_drawn(shelf, ranked, draw), *ranked]
         _choose(shelf, ranked, found, limit=places, unwanted=unwanted)
-        # Last in rank, first in the prompt.
-        _choose(shelf, _ranked(here, earlier, FOLLOW_UP_WEIGHT), found, limit=limit, unwanted=unwanted)
+        if before:
+            # Last in rank, first in the prompt.
+            follow_ups = _ranked(here, earlier, FOLLOW_UP_WEIGHT)
+            _choose(shelf, follow_ups, found, limit=limit, unwanted=unwanted)
         return tuple(_shown(example, lang) for example in reversed(found))
 
 
@@ -172,7 +174,7 @@ def _shown(example: Example, lang: str) -> Turn:
     if example.lang == lang:
         return turn
     convert = traditional if lang == "zh-TW" else simplified
-    return Turn(convert(turn.user), convert(turn.assistant))
+    return turn.rewritten(convert)
 
 
 def _terms(text: str) -> list[str]:

@@ -51,6 +51,10 @@ class Turn:
     user: str
     assistant: str
 
+    def rewritten(self, rewrite: Callable[[str], str]) -> Turn:
+        """The exchange with both sides put through ``rewrite``."""
+        return Turn(rewrite(self.user), rewrite(self.assistant))
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:

@@ -127,11 +127,11 @@ def in_traditional(row: Row) -> Row:
     return replace(
         row,
         lang="zh-TW",
-        turns=tuple(Turn(traditional(turn.user), traditional(turn.assistant)) for turn in row.turns),
+        turns=tuple(turn.rewritten(traditional) for turn in row.turns),
         card=traditional(row.card),
         facts=tuple(map(traditional, row.facts)),
         memory=tuple(map(traditional, row.memory)),
-        similar=tuple(Turn(traditional(turn.user), traditional(turn.assistant)) for turn in row.similar),
+        similar=tuple(turn.rewritten(traditional) for turn in row.similar),
     )
 
 

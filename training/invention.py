@@ -51,7 +51,7 @@ def told(row: Row, letters: str, generator: random.Random) -> Row:
     *earlier, last = row.turns
     values = _values("\n".join(turn.user for turn in earlier), last.user, last.assistant, names_only=False)
     swap = _swapper(values, letters, generator)
-    turns = tuple(Turn(swap(turn.user), swap(turn.assistant)) for turn in row.turns)
+    turns = tuple(turn.rewritten(swap) for turn in row.turns)
     return replace(row, turns=turns)
 
 
@@ -75,7 +75,7 @@ def _varied(row: Row, letters: str, generator: random.Random, *, names_only: boo
         turns=(*row.turns[:-1], Turn(last.user, swap(last.assistant))),
         facts=tuple(swap(fact) for fact in row.facts),
         memory=tuple(swap(line) for line in row.memory),
-        similar=tuple(Turn(swap(turn.user), swap(turn.assistant)) for turn in row.similar),
+        similar=tuple(turn.rewritten(swap) for turn in row.similar),
     )
 
 

@@ -90,10 +90,10 @@ def _topic(row: Row) -> Topic:
 
 
 def _plain(turn: Turn) -> Turn:
-    return Turn(simplified(turn.user), simplified(turn.assistant))
+    return turn.rewritten(simplified)
 
 
 def _shown(turn: Turn, lang: str) -> Turn:
     if lang != "zh-TW":
         return turn
-    return Turn(traditional(turn.user), traditional(turn.assistant))
+    return turn.rewritten(traditional)

@@ -86,8 +86,8 @@ def redrawn(row: Row, generator: random.Random) -> Row:
         return NUMBER.sub(lambda match: _written(names[_value(match[0])], like=match[0]), text)
 
     two = "兩" if row.lang == "zh-TW" else "两"
-    question, reply = (COUNTED_TWO.sub(two, swap(text)) for text in (last.user, last.assistant))
-    return replace(row, turns=(*row.turns[:-1], Turn(question, reply)))
+    drawn_turn = last.rewritten(lambda text: COUNTED_TWO.sub(two, swap(text)))
+    return replace(row, turns=(*row.turns[:-1], drawn_turn))
 
 
 def _is_bare(question: str) -> bool:

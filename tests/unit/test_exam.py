@@ -31,8 +31,9 @@ def _cast():
     return load_cast([ROOT / "personas"])
 
 
-async def examined(fake, tmp_path, cast, **more):
-    adapter(tmp_path / "shipped/harry_potter/v0", seed=1)
+async def examined(fake, tmp_path, cast, *, with_adapter=True, **more):
+    if with_adapter:
+        adapter(tmp_path / "shipped/harry_potter/v0", seed=1)
     engine = HttpEngine(fake.url)
     counted = []
     expected = []
@@ -107,6 +108,14 @@ async def test_choices_are_weighed_as_served_and_retention_bare_with_and_without
         {"role": "user", "content": CHOICE.question},
         {"role": "assistant", "content": CHOICE.options[0]},
     ]  # fmt: skip
+
+
+async def test_without_an_adapter_retention_is_asked_of_the_base_alone(tmp_path, cast):
+    async with FakeEngine() as fake:
+        fake.reply = "Hedwig."
+        result = await examined(fake, tmp_path, cast, with_adapter=False, retention=(CHOICE,))
+    names = [score.group for score in result.more if score.group.startswith("retention")]
+    assert names == ["retention, the bare base"]
 
 
 async def test_values_are_shown_in_their_kind_of_line_and_counted_by_script(tmp_path, cast):
