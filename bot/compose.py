@@ -65,7 +65,7 @@ async def compose(
         planned = await tokens.planned(lambda count: plan("", turns, question, count=count, budget=budget))
         sampling = Sampling(max_tokens=budget.reply, seed=seed)
         return Composed(BASE_MODEL, planned.messages, planned.parts, (), sampling)
-    before = turns[-1].user if turns else ""
+    before = f"{turns[-1].user}\n{turns[-1].assistant}" if turns else ""
     draw = Random(seed) if varies else None  # noqa: S311 - a choice of words, not a secret
     recalled = recall(persona, question, lang, before=before, draw=draw) if recalls else Recalled((), ())
     shows_turns = recalls and adapter is None

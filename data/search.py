@@ -6,6 +6,7 @@ itself. Robertson and Zaragoza (2009), "The Probabilistic Relevance Framework: B
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 import unicodedata
@@ -72,8 +73,8 @@ class Bm25:
 
     def best(self, query: Sequence[str], *, limit: int, floor: float = 0.0) -> list[tuple[int, float]]:
         """The best documents above ``floor``, best first; equal scores in document order."""
-        ranked = sorted(self.scores(query).items(), key=lambda entry: (-entry[1], entry[0]))
-        return [entry for entry in ranked if entry[1] > floor][:limit]
+        above = (entry for entry in self.scores(query).items() if entry[1] > floor)
+        return heapq.nsmallest(limit, above, key=lambda entry: (-entry[1], entry[0]))
 
 
 def _stem(word: str) -> str:

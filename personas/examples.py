@@ -17,6 +17,7 @@ from data.checks.duplicates import fold
 from data.chinese import simplified, traditional
 from data.search import Bm25, tokens
 from personas.prompt import Turn
+from personas.unknown import Unknown, is_for_the_unknown
 
 __all__ = ["Example", "Examples"]
 
@@ -76,11 +77,13 @@ class Examples:
     ) -> tuple[Turn, ...]:
         """The nearest exchanges, no question or answer twice, two of a topic at most; the best last.
 
+        A question beyond what the exchanges know is met by one that was written for such questions.
+
         Args:
             question: as the person wrote it.
             lang: the language they are shown in.
             limit: at most so many.
-            before: the person's message before this one, "" at the beginning.
+            before: what was said before, "" at the beginning.
             unseen: leaves out the question itself, as if it had never been written: for training on it.
             draw: chooses the best among its topic's that are about as near, so that a question asked again
                 is met by another of the answers written for it.
@@ -89,21 +92,27 @@ class Examples:
         here, earlier = shelf.candidates(question), shelf.candidates(before)
         unwanted = fold(question) if unseen else None
         places = limit - 1 if before and limit > 1 else limit
-        found: list[Example] = []
+        found: list[int] = []
         ranked = _ranked(here, earlier, BEFORE_WEIGHT)
-        if draw is not None:
+        # What follows on something is short and says little: only a beginning tells that it is strange.
+        if not before and shelf.is_strange(question, unseen=unseen):
+            strange = [entry for entry in here if is_for_the_unknown(shelf.examples[entry[0]].topic)]
+            ranked = [*(_drawn(shelf, strange, draw) if draw else strange)[:1], *ranked]
+        elif draw is not None:
             ranked = [*_drawn(shelf, ranked, draw), *ranked]
         _choose(shelf, ranked, found, limit=places, unwanted=unwanted)
         if before:
             # Last in rank, first in the prompt.
             follow_ups = _ranked(here, earlier, FOLLOW_UP_WEIGHT)
             _choose(shelf, follow_ups, found, limit=limit, unwanted=unwanted)
-        return tuple(_shown(example, lang) for example in reversed(found))
+        return tuple(_shown(shelf.examples[index], lang) for index in reversed(found))
 
 
 class _Shelf:
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = examples
+        # Both scripts as one: what repeats another is seen here.
+        self.plain = [one.turn.rewritten(simplified) for one in examples]
         asked = [_terms(one.turn.user) for one in examples]
         self._index = Bm25(asked, b=LENGTH_WEIGHT, most=max(FEW, int(len(asked) * COMMON_SHARE)))
         self._topics = [one.topic or one.turn.assistant for one in examples]
@@ -114,6 +123,14 @@ class _Shelf:
             texts[topic] += answers[one.turn.assistant]
         self._topic_index = Bm25(texts.values())
         self._topic_at = {topic: at for at, topic in enumerate(texts)}
+        self._unknown = Unknown(
+            (plain.user, terms, one.topic)
+            for one, plain, terms in zip(examples, self.plain, asked, strict=True)
+        )
+
+    def is_strange(self, question: str, *, unseen: bool) -> bool:
+        """Whether the question lies beyond what the exchanges know."""
+        return self._unknown.holds(simplified(question), _terms(question), unseen=unseen)
 
     def candidates(self, question: str) -> list[tuple[int, float]]:
         """Places among the examples with their scores, best first."""
@@ -151,7 +168,7 @@ def _drawn(shelf: _Shelf, ranked: Scores, draw: Random) -> list[tuple[int, float
     return [draw.choice(list(near.values()))] if near else []
 
 
-def _choose(shelf: _Shelf, ranked: Scores, found: list[Example], *, limit: int, unwanted: str | None) -> None:
+def _choose(shelf: _Shelf, ranked: Scores, found: list[int], *, limit: int, unwanted: str | None) -> None:
     """Adds to ``found`` in that order until there are ``limit``."""
     for index, _ in ranked:
         if len(found) == limit:
@@ -159,9 +176,10 @@ def _choose(shelf: _Shelf, ranked: Scores, found: list[Example], *, limit: int, 
         example = shelf.examples[index]
         if fold(example.turn.user) == unwanted:
             continue
-        alike = [other for other in found if other.topic and other.topic == example.topic]
-        if len(alike) < MOST_OF_A_TOPIC and not any(_repeats(example.turn, other.turn) for other in found):
-            found.append(example)
+        alike = [other for other in found if example.topic and shelf.examples[other].topic == example.topic]
+        plain = shelf.plain[index]
+        if len(alike) < MOST_OF_A_TOPIC and not any(_repeats(plain, shelf.plain[other]) for other in found):
+            found.append(index)
 
 
 def _repeats(turn: Turn, other: Turn) -> bool:

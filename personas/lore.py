@@ -80,20 +80,22 @@ class Lore:
     _common: frozenset[str] = field(repr=False)
     _index: Bm25 = field(repr=False, compare=False)
 
-    def nearest(self, question: str, lang: str, *, limit: int = 2) -> tuple[Section, ...]:
+    def nearest(self, question: str, lang: str, *, limit: int = 2, before: str = "") -> tuple[Section, ...]:
         """The sections that a question is about, best first; none for small talk.
 
         Args:
             question: as the person wrote it.
             lang: the language it will be shown in; every section has all three.
             limit: at most so many.
+            before: what was said before, where it counts as much as the question.
         """
         del lang  # every script is indexed, and every section has every language
         if is_sum(question):
             return ()
-        query = [token for token in _telling(tokens(question)) if token not in self._common]
+        text = f"{question}\n{before}"
+        query = [token for token in _telling(tokens(text)) if token not in self._common]
         scores = self._index.scores(query)
-        asked = question.lower()
+        asked = text.lower()
         unit = self._index.rarity()
         for index, section in enumerate(self.sections):
             scores[index] = scores.get(index, 0.0) + unit * self._key_bonus(section, asked)

@@ -39,13 +39,16 @@ def recall(
         persona: whose.
         question: the new message.
         lang: the language it will be shown in.
-        before: the person's message before this one.
+        before: what was said just before, by both: half of the places go to what it makes of the question.
         unseen: not the written exchanges with this very question, see `Examples.nearest`.
         draw: chooses among answers that are about as near; see there.
     """
     if is_sum(question):  # another sum's result would only mislead
         return Recalled((), ())
-    lore = persona.lore.nearest(question, lang, limit=LORE_SECTIONS)
+    lore = persona.lore.nearest(question, lang, limit=LORE_SECTIONS // 2 if before else LORE_SECTIONS)
+    if before:
+        together = persona.lore.nearest(question, lang, limit=LORE_SECTIONS, before=before)
+        lore = (*lore, *(section for section in together if section not in lore))[:LORE_SECTIONS]
     similar = persona.examples.nearest(
         question, lang, limit=SIMILAR_EXCHANGES, before=before, unseen=unseen, draw=draw
     )

@@ -32,8 +32,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     # Imported late: `--help` must not wait for torch.
     import torch  # noqa: PLC0415
 
+    from training.allocator import keep_freed_memory  # noqa: PLC0415
     from training.errors import TrainingError  # noqa: PLC0415
 
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(int(threads))
     try:

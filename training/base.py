@@ -35,11 +35,15 @@ MARKERS = "user\nassistant\nsystem\n[lore]\n[memory]\n[like]\n[reply]"
 
 @dataclass(frozen=True, slots=True)
 class Corpora:
-    """What the base is made from: general rows, rows whose answer copies from the prompt, and the cast's."""
+    """What the base is made from: general rows, rows whose answer copies from the prompt, and the cast's.
+
+    ``avoided``: held-out questions that no sum drawn anew may become, see `training.sums.redrawn`.
+    """
 
     general: tuple[Row, ...]
     copying: tuple[Row, ...]
     cast: tuple[tuple[Persona, tuple[Row, ...]], ...]
+    avoided: frozenset[str] = frozenset()
 
 
 def build_base(
@@ -54,11 +58,13 @@ def build_base(
     groups: list[list[Example]] = []
     for number in range(recipe.readings):
         examples = _reading(tokenizer, corpora, recipe, seed=seed + number)
-        groups += batches(examples, size=recipe.rows_per_step // 2, seed=seed + number)
+        size = recipe.rows_per_step // 2
+        groups += batches(examples, size=size, seed=seed + number, fill=recipe.tokens_per_step)
     for number in range(recipe.readings, recipe.readings + recipe.epochs):
         is_first = number == recipe.readings
         examples = _epoch(tokenizer, corpora, recipe, seed=seed + number, reads=is_first)
-        groups += batches(examples, size=recipe.rows_per_step, seed=seed + number)
+        size = recipe.rows_per_step
+        groups += batches(examples, size=size, seed=seed + number, fill=recipe.tokens_per_step)
     course = Course(work, recipe.learning_rate, recipe.warmup, seed, from_nothing=True, progress=progress)
     curve = train(model, Batches(groups, padding=tokenizer.pad_token_id), course)
     model.to(torch.bfloat16)
@@ -108,12 +114,14 @@ def _reading(
     tokenizer: PreTrainedTokenizerFast, corpora: Corpora, recipe: BaseRecipe, *, seed: int
 ) -> list[Example]:
     """One pass over everything, what belongs together read together."""
-    piles = [("", _plain(corpora, recipe, seed=seed))]
+    piles = [("", _plain(corpora, recipe, seed=seed, copies=1))]
     piles += [
         (
             persona.prompt_text,
             in_both_scripts(
-                varied(rows, recipe.mixture, seed=seed), share=recipe.mixture.traditional, seed=seed
+                varied(rows, recipe.mixture, seed=seed, avoided=corpora.avoided),
+                share=recipe.mixture.traditional,
+                seed=seed,
             ),
         )
         for persona, rows in corpora.cast
@@ -131,7 +139,7 @@ def _epoch(
 ) -> list[Example]:
     """One pass over everything as serving shows it, dealt and varied anew."""
     budget = budget_for(recipe.context)
-    plain = _plain(corpora, recipe, seed=seed)
+    plain = _plain(corpora, recipe, seed=seed, copies=recipe.copies)
     mixture = recipe.mixture
     examples = [
         dealt_example(tokenizer, "", dealt, budget=budget, reads=reads)
@@ -139,14 +147,30 @@ def _epoch(
     ]
     for persona, rows in corpora.cast:
         _, drawn = split_rows(rows, share=recipe.cast_share, seed=seed)
-        examples += persona_epoch(tokenizer, persona, drawn, mixture, budget=budget, seed=seed, reads=reads)
+        examples += persona_epoch(
+            tokenizer,
+            persona,
+            drawn,
+            mixture,
+            budget=budget,
+            seed=seed,
+            reads=reads,
+            avoided=corpora.avoided,
+        )
     return examples
 
 
-def _plain(corpora: Corpora, recipe: BaseRecipe, *, seed: int) -> list[Row]:
+def _plain(corpora: Corpora, recipe: BaseRecipe, *, seed: int, copies: int) -> list[Row]:
     """This pass's general rows, and those that copy with new values."""
     _, general = split_rows(corpora.general, share=recipe.general_share, seed=seed)
     generator = random.Random(seed)  # noqa: S311 - numbers of sums, not secrets
-    general = [redrawn(row, generator) if is_sum(row.question) else row for row in general]
-    rows = [*general, *vary(corpora.copying, times=recipe.copies, seed=seed)]
+    sums = [
+        redrawn(row, generator, corpora.avoided)
+        for row in general
+        if is_sum(row.question)
+        for _ in range(recipe.general_sums)
+    ]
+    others = [row for row in general if not is_sum(row.question)]
+    cards = [persona.prompt_text for persona, _ in corpora.cast]
+    rows = [*sums, *others, *vary(corpora.copying, times=copies, seed=seed, cards=cards)]
     return in_both_scripts(rows, share=recipe.mixture.traditional, seed=seed)

@@ -16,7 +16,16 @@ from data.chinese import traditional
 from personas.prompt import Turn
 from training.lines import read_lines
 
-__all__ = ["Row", "chats", "in_both_scripts", "in_traditional", "read_rows", "related", "split_rows"]
+__all__ = [
+    "Row",
+    "chats",
+    "in_both_scripts",
+    "in_traditional",
+    "piles",
+    "read_rows",
+    "related",
+    "split_rows",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +95,29 @@ def chats(rows: Iterable[Row], *, share: float, longest: int, seed: int) -> Iter
             alone.append(row)
     dealt = [[row] for row in alone]
     for lang in sorted(joined):
-        pile = joined[lang]
-        generator.shuffle(pile)
-        while pile:
-            size = generator.randint(2, longest)
-            dealt.append(pile[:size])
-            pile = pile[size:]
+        dealt += _cut(joined[lang], 2, longest, generator)
     generator.shuffle(dealt)
     yield from dealt
+
+
+def piles(rows: Iterable[Row], *, longest: int, seed: int) -> list[list[Row]]:
+    """Deals all rows into chats of 1..longest of one language."""
+    generator = random.Random(seed)  # noqa: S311 - an order, not a secret
+    by_lang: dict[str, list[Row]] = {}
+    for row in rows:
+        by_lang.setdefault(row.lang, []).append(row)
+    return [dealt for lang in sorted(by_lang) for dealt in _cut(by_lang[lang], 1, longest, generator)]
+
+
+def _cut(pile: list[Row], shortest: int, longest: int, generator: random.Random) -> list[list[Row]]:
+    """The shuffled pile in pieces of random length."""
+    generator.shuffle(pile)
+    pieces = []
+    while pile:
+        size = generator.randint(shortest, longest)
+        pieces.append(pile[:size])
+        pile = pile[size:]
+    return pieces
 
 
 def related(rows: Iterable[Row], *, longest: int, seed: int) -> list[list[Row]]:

@@ -134,11 +134,15 @@ def persona_epoch(
     budget: Budget,
     seed: int,
     reads: bool = False,
+    avoided: frozenset[str] | None = None,
 ) -> list[Example]:
-    """One pass over a persona's rows as serving shows them, dealt and varied anew."""
+    """One pass over a persona's rows as serving shows them, dealt and varied anew.
+
+    ``avoided``: held-out questions, see `training.sums.redrawn`.
+    """
     return [
         dealt_example(tokenizer, card, dealt, budget=budget, reads=reads)
-        for card, dealt in persona_chats(persona, rows, mixture, seed=seed)
+        for card, dealt in persona_chats(persona, rows, mixture, seed=seed, avoided=avoided)
     ]
 
 
@@ -156,17 +160,30 @@ def reading_epoch(
     ]
 
 
-def batches(examples: Sequence[Example], *, size: int, seed: int) -> list[list[Example]]:
-    """Groups examples for one step each, in random order, of about equal length: padding costs as much."""
+def batches(examples: Sequence[Example], *, size: int, seed: int, fill: int = 0) -> list[list[Example]]:
+    """Groups examples for one step each, in random order, of about equal length: padding costs as much.
+
+    A step has ``size`` of them; of short ones as many as ``fill`` tokens hold.
+    """
     generator = random.Random(seed)  # noqa: S311 - an order, not a secret
     order = list(examples)
     generator.shuffle(order)
     window = size * STEPS_SORTED
     for start in range(0, len(order), window):
         order[start : start + window] = sorted(order[start : start + window], key=lambda each: len(each.ids))
-    groups = [order[at : at + size] for at in range(0, len(order), size)]
+    groups: list[list[Example]] = []
+    for example in order:
+        group = groups[-1] if groups else None
+        if group and (len(group) < size or _longest([*group, example]) * (len(group) + 1) <= fill):
+            group.append(example)
+        else:
+            groups.append([example])
     generator.shuffle(groups)
     return groups
+
+
+def _longest(group: Sequence[Example]) -> int:
+    return max(len(example.ids) for example in group)
 
 
 class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
@@ -186,8 +203,7 @@ class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         group = self._groups[index]
-        longest = max(len(example.ids) for example in group)
-        length = -(-longest // LENGTH_STEP) * LENGTH_STEP
+        length = -(-_longest(group) // LENGTH_STEP) * LENGTH_STEP
         return {
             "input_ids": _padded([example.ids for example in group], length, self._padding),
             "labels": _padded([example.labels[1:] for example in group], length, IGNORED),

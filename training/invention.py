@@ -23,8 +23,14 @@ HAN = re.compile(r"[\u4e00-\u9fff]+")
 PIECE = re.compile(r"[\u4e00-\u9fff]|[0-9]+|[A-Za-z'’-]+")
 # Of a shared stretch of Han characters so many at least make a value; one alone is mostly grammar.
 SHORTEST_HAN = 2
-LONGEST_HAN = 4
+LONGEST_HAN = 6
+# A longer stretch may be a clause: where exchanges are shown, the reply often is one of theirs.
+LONGEST_NAME = 4
 SHORTEST_WORD = 4
+CARDED = 0.5
+# Of other rows' lore so many lines at most, and no more in all.
+MOST_STRANGE = 2
+MOST_LINES = 4
 # Characters that hold a clause together are no part of a value.
 JOINTS = frozenset("的了是在有叫和与與也就你我他她它您不很一这這那個个")
 ONSETS = ("b", "br", "c", "d", "dr", "f", "fl", "g", "gr", "h", "k", "l", "m", "n", "p", "pr", "r", "s", "st")
@@ -32,13 +38,37 @@ VOWELS = ("a", "e", "i", "o", "u", "ee", "oa", "ai")
 CODAS = ("", "l", "n", "r", "s", "m", "ck", "th", "ng", "rt")
 
 
-def vary(rows: Sequence[Row], *, times: int, seed: int) -> list[Row]:
-    """Each row ``times`` over, with new values each time."""
+def vary(rows: Sequence[Row], *, times: int, seed: int, cards: Sequence[str] = ()) -> list[Row]:
+    """Each row ``times`` over, with new values each time, its lore in new order and among other lines.
+
+    Half of the rows without a card get one of ``cards``: who looks things up is mostly somebody.
+    """
     generator = random.Random(seed)  # noqa: S311 - values, not secrets
     letters = letters_of(rows)
+    lore: dict[str, list[str]] = {}
+    for row in rows:
+        lore.setdefault(row.lang, []).extend(row.facts)
     return [
-        _varied(row, letters[row.lang], generator, names_only=False) for row in rows for _ in range(times)
+        _varied(
+            _dressed(row, lore[row.lang], cards, generator), letters[row.lang], generator, names_only=False
+        )
+        for row in rows
+        for _ in range(times)
     ]
+
+
+def _dressed(row: Row, lore: Sequence[str], cards: Sequence[str], generator: random.Random) -> Row:
+    if not row.facts and not row.memory:
+        return row
+    if cards and not row.card and generator.random() < CARDED:
+        row = replace(row, card=generator.choice(cards))
+    if not row.facts:
+        return row
+    facts = list(row.facts)
+    others = [line for line in generator.sample(lore, min(MOST_STRANGE, len(lore))) if line not in facts]
+    facts += others[: generator.randint(0, max(0, MOST_LINES - len(facts)))]
+    generator.shuffle(facts)
+    return replace(row, facts=tuple(facts))
 
 
 def invented(row: Row, letters: str, generator: random.Random) -> Row:
@@ -90,7 +120,8 @@ def _swapper(values: Sequence[str], letters: str, generator: random.Random) -> C
 def _values(shown: str, question: str, answer: str, *, names_only: bool) -> list[str]:
     """What prompt and answer share and the question does not, longest first."""
     asked = question.lower()
-    values = _shared_han(shown, answer, JOINTS.union(question))
+    longest = LONGEST_NAME if names_only else LONGEST_HAN
+    values = _shared_han(shown, answer, JOINTS.union(question), longest)
     for piece in PIECE.findall(answer):
         is_number = piece.isdigit()
         is_word = len(piece) >= SHORTEST_WORD and piece.lower() not in STOP
@@ -100,8 +131,8 @@ def _values(shown: str, question: str, answer: str, *, names_only: bool) -> list
     return sorted(set(values), key=lambda value: (-len(value), value))
 
 
-def _shared_han(shown: str, answer: str, joints: frozenset[str]) -> list[str]:
-    """The longest stretches of Han characters of the answer that stand in the prompt too."""
+def _shared_han(shown: str, answer: str, joints: frozenset[str], longest: int) -> list[str]:
+    """The longest stretches of Han characters of the answer that stand in the prompt too, of 2..longest."""
     found: list[str] = []
     plain = "".join(" " if letter in joints else letter for letter in answer)
     for run in HAN.findall(plain):
@@ -110,7 +141,7 @@ def _shared_han(shown: str, answer: str, joints: frozenset[str]) -> list[str]:
             end = start
             while end < len(run) and run[start : end + 1] in shown:
                 end += 1
-            if SHORTEST_HAN <= end - start <= LONGEST_HAN:
+            if SHORTEST_HAN <= end - start <= longest:
                 found.append(run[start:end])
             start = max(end, start + 1)
     return found

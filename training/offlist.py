@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from data.checks.duplicates import fold, jaccard, pairs
+from personas.unknown import is_for_the_unknown
 from training.lines import read_lines
 
 __all__ = ["OffList", "OffListMessage", "read_off_list"]
 
 Fit = Literal["fitting", "out of place", "of its own"]
 
-# PREFIX-GROUP-NUMBER, as in HP-OFF-12.
-FOR_THE_UNKNOWN = frozenset({"OFF", "UN", "PV"})
 # Character pairs in common from which a reply repeats an answer.
 REPEATS = 0.5
 
@@ -46,20 +45,15 @@ class OffList:
     """Judges replies by the (topic, answer) pairs that a persona was taught."""
 
     def __init__(self, taught: Iterable[tuple[str, str]]) -> None:
-        self._taught = [(_group(topic), pairs(fold(answer))) for topic, answer in set(taught)]
+        self._taught = [(is_for_the_unknown(topic), pairs(fold(answer))) for topic, answer in set(taught)]
 
     def fit(self, reply: str) -> Fit:
         """Whether the reply is one for the unknown, repeats one for something else, or neither."""
         said = pairs(fold(reply))
         likeness, unknown = max(
-            ((jaccard(said, answer), group in FOR_THE_UNKNOWN) for group, answer in self._taught),
+            ((jaccard(said, answer), unknown) for unknown, answer in self._taught),
             default=(0.0, False),
         )
         if unknown:
             return "fitting"
         return "out of place" if likeness >= REPEATS else "of its own"
-
-
-def _group(topic: str) -> str:
-    _, _, rest = topic.partition("-")
-    return rest.partition("-")[0]

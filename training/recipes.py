@@ -16,7 +16,8 @@ class Mixture:
     """How a pass over a persona's rows is dealt and what their prompts show; shares between 0 and 1.
 
     ``joined`` of the rows are dealt into chats of 2..``longest`` rows. ``recalled`` of the last questions
-    show what serving would look up, ``liked`` of those exchanges of their own topic for certain.
+    show what serving would look up, ``liked`` of those exchanges of their own topic for certain, and
+    ``lore_alone`` of them no exchange, but lore with made-up values, where the reply takes any from it.
     ``reassigned`` of the rows are dealt answers of other topics; in ``invented`` of the others the names and
     numbers that prompt and reply share are made up. In ``told`` of the chats what the person said of
     themselves is made up too. Sums come ``sums`` times, each with other numbers, and ``traditional`` of the
@@ -27,6 +28,7 @@ class Mixture:
     longest: int = 4
     recalled: float = 0.9
     liked: float = 0.6
+    lore_alone: float = 0.1
     reassigned: float = 0.0
     invented: float = 0.1
     told: float = 0.7
@@ -60,15 +62,17 @@ class BaseRecipe:
 
     First ``readings`` passes read rows of one topic together, ``together`` at a time, then ``epochs`` passes
     over ``cast_share`` of the cast's rows meet them as serving shows them; the first of these learns the
-    prompts' words too. Every pass draws ``general_share`` of the general rows; rows that copy from the prompt
-    come ``copies`` times, each with other values.
+    prompts' words too. Every pass draws ``general_share`` of the general rows, their sums ``general_sums``
+    times with other numbers; rows that copy from the prompt come ``copies`` times in those two, each with
+    other values. A step has ``rows_per_step``, half of that in reading, and of short ones as many as
+    ``tokens_per_step`` hold.
     """
 
     vocabulary: int = 6144
     hidden: int = 256
     layers: int = 8
     heads: int = 8
-    key_value_heads: int = 2
+    key_value_heads: int = 8
     head_size: int = 32
     feed_forward: int = 704
     context: int = 1024
@@ -79,9 +83,11 @@ class BaseRecipe:
     epochs: int = 2
     cast_share: float = 0.55
     general_share: float = 0.4
-    mixture: Mixture = field(default_factory=lambda: Mixture(joined=0.15, liked=0.7, reassigned=0.4))
+    mixture: Mixture = field(default_factory=lambda: Mixture(joined=0.15, liked=0.7, reassigned=0.4, sums=12))
     copies: int = 2
+    general_sums: int = 4
     rows_per_step: int = 16
+    tokens_per_step: int = 2048
     warmup: float = 0.03
 
 
@@ -89,7 +95,7 @@ STARTER_BASE = BaseRecipe()
 
 RECIPES = {
     # The base has read the cast already: the adapter only settles who speaks.
-    "starter": Recipe("starter", learning_rate=1e-3, rows_per_step=16, most_rows=4000),
+    "starter": Recipe("starter", learning_rate=1e-3, rows_per_step=16, general_share=0.15, most_rows=4000),
     # To see that every step works, in a minute or two; it teaches nothing.
     "quick": Recipe("quick", rank=8, alpha=16, epochs=1, most_rows=160),
     # For a pretrained base of some billions: it speaks already, so lower and shorter.

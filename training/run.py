@@ -29,6 +29,7 @@ from training.corpus import Row, chats, read_rows, split_rows
 from training.course import Course, Curve, train
 from training.dataset import Batches, Example, batches, chat_example, dealt_example, persona_epoch
 from training.errors import BaseMismatch, RunFailed, SnapshotBroken
+from training.invention import vary
 from training.recipes import RECIPES, Recipe, digest
 from training.report import draw_loss, write_report
 
@@ -139,6 +140,7 @@ def _groups(
         examples = persona_epoch(tokenizer, persona, rows, recipe.mixture, budget=budget, seed=seed + epoch)
         count = int(len(examples) * recipe.general_share)
         replay, _ = split_rows(general, share=1 - count / max(1, len(general)), seed=seed + epoch)
+        replay = vary(replay, times=1, seed=seed + epoch, cards=[persona.prompt_text])
         examples += [
             dealt_example(tokenizer, "", dealt, budget=budget)
             for dealt in chats(replay, share=0, longest=2, seed=seed + epoch)

@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from data.checks.duplicates import fold
+from data.chinese import simplified
 from data.manifest import base_fingerprint
 from data.snapshot import write_corpus_snapshot
 from personas.loader import load_cast
 from training.base import Corpora, build_base
+from training.choices import read_choices
 from training.corpus import Row, read_rows
+from training.evaluate import read_probes
 from training.recipes import STARTER_BASE, BaseRecipe, digest
 from training.report import draw_loss, write_report
 from training.run import run
@@ -30,6 +35,8 @@ QUICK_STRIDE = 80
 # The sets that train the base; personas' own dialogues come from their folders.
 GENERAL_SET = "general.jsonl"
 COPYING_SETS = ("lore_use.jsonl", "memory_use.jsonl")
+# Held out.
+RETENTION_SET = "retention.jsonl"
 
 
 def build_starter(
@@ -50,6 +57,7 @@ def build_starter(
         general=tuple(read_rows(general)[::stride]),
         copying=tuple(row for path in copying for row in read_rows(path))[::stride],
         cast=tuple((persona, tuple(_rows(persona.folder)[::stride])) for persona in cast.personas.values()),
+        avoided=_held_out([persona.folder for persona in cast.personas.values()], sets / RETENTION_SET),
     )
     recipe = replace(STARTER_BASE, readings=1, epochs=1) if quick else STARTER_BASE
     _base(corpora, recipe, out=out, work=work, seed=seed, progress=progress)
@@ -63,6 +71,14 @@ def build_starter(
 
 def _rows(folder: Path) -> list[Row]:
     return [row for row in read_rows(folder / "dialogues.jsonl") if not row.is_variant]
+
+
+def _held_out(folders: Iterable[Path], retention: Path) -> frozenset[str]:
+    """The questions that no row may become, in Simplified characters and folded."""
+    probes = [folder / "probes.jsonl" for folder in folders]
+    asked = [turn for path in probes if path.is_file() for probe in read_probes(path) for turn in probe.turns]
+    asked += [choice.question for choice in read_choices(retention)] if retention.is_file() else []
+    return frozenset(fold(simplified(question)) for question in asked)
 
 
 def _base(corpora: Corpora, recipe: BaseRecipe, *, out: Path, work: Path, seed: int, progress: bool) -> None:

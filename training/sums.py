@@ -2,8 +2,8 @@
 
 A few hundred written sums teach their own results and no reckoning; drawn anew in every pass, each wording
 meets every pair. Only rows whose numbers are all understood are changed: two in the question, and in the
-reply none but those and the result of one operation. Bare ones ("7+8=?") are left as they are: with other
-numbers they would become somebody's held-out question.
+reply none but those and the result of one operation. A bare one ("7+8=?") with other numbers may be
+somebody's held-out question: it changes only where those are known, and never into one of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from data.checks.duplicates import fold
+from data.chinese import simplified
 from personas.prompt import Turn
 from training.corpus import Row
 
@@ -59,6 +61,9 @@ COUNTED_TWO = re.compile(
     "(?<![十加减減乘])二(?=[个個只隻块塊杯本颗顆条條枚张張根人位壶壺坛壇碗斤次天首句封页頁片朵支枝包盒篮籃袋排组組盏盞])"
 )
 
+# So often numbers are drawn for a question that nobody is to be asked.
+DRAWS = 8
+
 # Letters beside the numbers; fewer are no wording.
 FEWEST_LETTERS = {"han": 7, "latin": 11}
 
@@ -73,21 +78,34 @@ class _Sum:
     operation: Callable[[int, int], int]
 
 
-def redrawn(row: Row, generator: random.Random) -> Row:
-    """The row with another sum in it, or as it is where its numbers are not all understood."""
+def redrawn(row: Row, generator: random.Random, avoided: frozenset[str] | None = None) -> Row:
+    """The row with another sum in it, or as it is where its numbers are not all understood.
+
+    Args:
+        row: its last turn asks for the sum.
+        generator: draws the numbers.
+        avoided: held-out questions, in Simplified characters and folded; None where they are not known, and
+            bare sums stay.
+    """
     last = row.turns[-1]
-    found = None if _is_bare(last.user) else _understood(last)
+    found = None if avoided is None and _is_bare(last.user) else _understood(last)
     if found is None:
         return row
-    drawn = _drawn(found.operation, generator)
+    for _ in range(DRAWS):
+        turn = _with(last, found, _drawn(found.operation, generator), row.lang)
+        if not avoided or fold(simplified(turn.user)) not in avoided:
+            return replace(row, turns=(*row.turns[:-1], turn))
+    return row
+
+
+def _with(turn: Turn, found: _Sum, drawn: _Sum, lang: str) -> Turn:
     names = {found.first: drawn.first, found.second: drawn.second, found.result: drawn.result}
 
     def swap(text: str) -> str:
         return NUMBER.sub(lambda match: _written(names[_value(match[0])], like=match[0]), text)
 
-    two = "兩" if row.lang == "zh-TW" else "两"
-    drawn_turn = last.rewritten(lambda text: COUNTED_TWO.sub(two, swap(text)))
-    return replace(row, turns=(*row.turns[:-1], drawn_turn))
+    two = "兩" if lang == "zh-TW" else "两"
+    return turn.rewritten(lambda text: COUNTED_TWO.sub(two, swap(text)))
 
 
 def _is_bare(question: str) -> bool:
@@ -158,6 +176,8 @@ def _written(value: int, *, like: str) -> str:
     if like.isascii():
         return _in_case(_words(value), like)
     tens, units = divmod(value, 10)
+    if value == TABLE * TABLE:
+        return "一百"
     if not tens:
         return DIGITS[units]
     return ("" if tens == 1 else DIGITS[tens]) + "十" + (DIGITS[units] if units else "")
@@ -166,7 +186,7 @@ def _written(value: int, *, like: str) -> str:
 def _words(value: int) -> str:
     if value < len(UNITS):
         return UNITS[value]
-    if value >= 100:  # noqa: PLR2004 - only ten times ten
+    if value == TABLE * TABLE:
         return "a hundred"
     tens, units = divmod(value, 10)
     return TENS[tens - 2] + (f"-{UNITS[units]}" if units else "")
