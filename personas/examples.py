@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
-from data.checks.duplicates import fold
+from data.checks.duplicates import fold, jaccard, pairs
 from data.chinese import simplified, traditional
 from data.search import Bm25, tokens
 from personas.prompt import Turn
@@ -40,6 +40,9 @@ TOPIC_WEIGHT = 2.0
 MOST_OF_A_TOPIC = 2
 # Of the best score; so near are four to five different answers, on training rows.
 NEAR = 0.8
+# Among so many of the best, one that shares so many character pairs asks the same.
+SEEN_AGAIN = 3
+REPEATED = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,8 @@ class Examples:
         found: list[int] = []
         ranked = _ranked(here, earlier, BEFORE_WEIGHT)
         # What follows on something is short and says little: only a beginning tells that it is strange.
-        if not before and shelf.is_strange(question, unseen=unseen):
-            strange = [entry for entry in here if is_for_the_unknown(shelf.examples[entry[0]].topic)]
+        if not before and shelf.is_strange(question, here, unwanted):
+            strange = shelf.strange_ones(here, unwanted)
             ranked = [*(_drawn(shelf, strange, draw) if draw else strange)[:1], *ranked]
         elif draw is not None:
             ranked = [*_drawn(shelf, ranked, draw), *ranked]
@@ -106,6 +109,9 @@ class Examples:
             follow_ups = _ranked(here, earlier, FOLLOW_UP_WEIGHT)
             _choose(shelf, follow_ups, found, limit=limit, unwanted=unwanted)
         return tuple(_shown(shelf.examples[index], lang) for index in reversed(found))
+
+
+Scores = Sequence[tuple[int, float]]
 
 
 class _Shelf:
@@ -128,9 +134,24 @@ class _Shelf:
             for one, plain, terms in zip(examples, self.plain, asked, strict=True)
         )
 
-    def is_strange(self, question: str, *, unseen: bool) -> bool:
-        """Whether the question lies beyond what the exchanges know."""
-        return self._unknown.holds(simplified(question), _terms(question), unseen=unseen)
+    def is_strange(self, question: str, found: Scores, unwanted: str | None) -> bool:
+        """Whether the question lies beyond what the exchanges know; not where one nearly repeats it."""
+        plain = simplified(question)
+        asked = pairs(fold(plain))
+        for index, _ in found[:SEEN_AGAIN]:
+            folded = fold(self.plain[index].user)
+            if fold(self.examples[index].turn.user) != unwanted and jaccard(asked, pairs(folded)) >= REPEATED:
+                return False
+        return self._unknown.holds(plain, _terms(question), unseen=unwanted is not None)
+
+    def strange_ones(self, found: Scores, unwanted: str | None) -> list[tuple[int, float]]:
+        """Those of the found that were written for the unknown."""
+        return [
+            (index, score)
+            for index, score in found
+            if is_for_the_unknown(self.examples[index].topic)
+            and fold(self.examples[index].turn.user) != unwanted
+        ]
 
     def candidates(self, question: str) -> list[tuple[int, float]]:
         """Places among the examples with their scores, best first."""
@@ -141,9 +162,6 @@ class _Shelf:
             for index, score in self._index.best(terms, limit=CANDIDATES)
         ]
         return sorted(scored, key=lambda entry: (-entry[1], entry[0]))
-
-
-Scores = Sequence[tuple[int, float]]
 
 
 def _ranked(here: Scores, earlier: Scores, weight: float) -> list[tuple[int, float]]:
