@@ -30,6 +30,7 @@ from bot.conversation import Conversation
 from bot.desk import COMMANDS, Desk
 from bot.engine_process import EngineAddress, engine_child, wait_for_engine
 from bot.errors import BotError, EngineGone
+from bot.moderators import Moderators
 from bot.outbox import Outbox
 from bot.pace import Pace
 from bot.platforms.discord_ import Discord
@@ -51,7 +52,7 @@ from data.sqlite import SqliteStore, open_store
 from engine.client import HttpEngine
 from engine.errors import EngineError
 from personas.errors import PersonaError
-from personas.loader import Cast, load_cast
+from personas.loader import Cast, Persona, load_cast
 
 __all__ = ["ROOT", "SETS", "SHIPPED_ADAPTERS", "SHIPPED_PERSONAS", "Bot", "make_bot", "run", "starter_or"]
 
@@ -121,6 +122,7 @@ async def make_bot(settings: Settings, home: Home, engine: HttpEngine) -> AsyncI
             default=settings.default_persona,
             secret=home.secret(),
             clock=clock,
+            moderators=Moderators(settings.moderators),
         )
         yield Bot(settings, home, store, engine, cast, reconciler, core)
 
@@ -176,6 +178,20 @@ async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
             sessions = {"terminal": partial(_terminal, terminal)}
             tasks.create_task(serve_control(home.control_socket, _handlers(bot), sessions))
             tasks.create_task(_when_up(bot, web, child))
+            tasks.create_task(_index(bot.cast))
+
+
+async def _index(cast: Cast) -> None:
+    """Indexes the personas' exchanges beside the event loop; an end waits for one at most."""
+    for persona in cast.personas.values():
+        try:
+            await asyncio.to_thread(_indexed, persona)
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            _log.warning("persona.exchanges_unreadable", persona=persona.slug, reason=str(error))
+
+
+def _indexed(persona: Persona) -> None:
+    persona.examples.index()
 
 
 def _start_platforms(tasks: asyncio.TaskGroup, bot: Bot) -> None:

@@ -68,11 +68,12 @@ def adapters_rollback(persona: Annotated[str, typer.Argument()]) -> None:
 def votes_stats(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output")] = False,  # noqa: FBT002
 ) -> None:
-    """What people said, and what they agreed to."""
-    rows = consulted("votes")["votes"]
+    """What people said and agreed to, what of it would train, and what the next run still lacks."""
+    found = consulted("votes")
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False))
+        typer.echo(json.dumps(found, ensure_ascii=False))
         return
+    rows = found["votes"]
     table = Table("persona", "kind", "up", "down", "may train", "only the vote", "may not", "not asked yet")
     for persona, kind in dict.fromkeys((row["persona"], row["kind"]) for row in rows):
         mine = [row for row in rows if (row["persona"], row["kind"]) == (persona, kind)]
@@ -80,6 +81,23 @@ def votes_stats(
         counts = (sum(row["many"] for row in mine if row[name] == wanted) for name, wanted in columns)
         table.add_row(persona, kind, *map(str, counts))
     Console().print(table)
+    for run in found["next_runs"]:
+        _print_next_run(run)
+
+
+@votes_app.command("export", epilog="example: troupe votes export li_bai --shape trl --out li_bai.jsonl")
+def votes_export(
+    persona: Annotated[str, typer.Argument()],
+    out: Annotated[Path, typer.Option(help="the file to write, JSON lines")],
+    shape: Annotated[str, typer.Option(help="trl, or llamafactory")] = "trl",
+) -> None:
+    """Write the rows that votes make by now: only what people agreed to, scrubbed, none that is held out."""
+    from training.votes import SHAPES  # noqa: PLC0415
+
+    if shape not in SHAPES:
+        raise typer.BadParameter(f"There is no shape {shape}; there are {', '.join(SHAPES)}.")
+    found = consulted("export", persona=persona, shape=shape, out=str(out.resolve()))
+    typer.echo(f"{found['out']} has {found['rows']} rows, {found['good']} of them good.")
 
 
 @adapters_app.command("verify", epilog="example: troupe adapters verify data/starter/adapters/li_bai/v0")
@@ -94,6 +112,18 @@ def adapters_verify(folder: Annotated[Path, typer.Argument()]) -> None:
     typer.echo(
         f"{folder} is {manifest.persona}@{manifest.digest[:8]} for base {manifest.base_fingerprint[:12]}."
     )
+
+
+def _print_next_run(run: Any) -> None:
+    from bot.next_run import FATES, LACKING  # noqa: PLC0415
+
+    table = Table("thumbs", run["persona"])
+    for fate, many in run["fates"].items():
+        table.add_row(str(many), FATES[fate])
+    Console().print(table)
+    missing = ", ".join(f"{many} more {LACKING[name]}" for name, many in run["lacking"].items())
+    state = f"needs {missing}" if missing else "has what it needs"
+    typer.echo(f"The next run of {run['persona']} {state}.")
 
 
 def consulted(command: str, **arguments: str) -> Any:

@@ -13,6 +13,7 @@ import structlog
 from bot.commands import carry_out
 from bot.decide import decide
 from bot.inbox import event_of, item_of
+from bot.moderators import Moderators
 from bot.outbox import Letter, Outbox
 from bot.platform import (
     Command,
@@ -78,6 +79,7 @@ class Conversation:
         default: str,
         secret: bytes,
         clock: Clock,
+        moderators: Moderators,
     ) -> None:
         self._store = store
         self._turns = turns
@@ -85,6 +87,7 @@ class Conversation:
         self._cast = cast
         self._default = default if default in cast.personas else next(iter(cast.personas))
         self._secret = secret
+        self._moderators = moderators
         self._ports: dict[str, Port] = {}
         self._read: dict[str, int] = {}
         self._queue: FairQueue[_Job] = FairQueue()
@@ -125,7 +128,7 @@ class Conversation:
         )
 
     async def press(self, press: Press) -> VoteOutcome:
-        return await cast(press, self._store, self._secret)
+        return await cast(press, self._store, self._secret, moderators=self._moderators)
 
     async def cursor(self, platform: PlatformName, name: str) -> str | None:
         return await self._store.cursor(platform, name)
@@ -286,7 +289,9 @@ class Conversation:
     async def _do(self, job: _Job, attempt: int) -> None:
         port = self._ports[job.item.platform]
         if isinstance(job.event, Press):
-            outcome = await cast(job.event, self._store, self._secret, again=attempt > 1)
+            outcome = await cast(
+                job.event, self._store, self._secret, moderators=self._moderators, again=attempt > 1
+            )
             try:
                 await port.acknowledge(job.event, outcome)
             except PortError as error:

@@ -6,6 +6,7 @@ The running bot serves it over its control socket; where none runs, the command 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from typing import Any
 
 from bot.control import ask
 from bot.errors import BotError, ControlUnavailable
+from bot.next_run import next_runs, vote_rows
 from bot.reconcile import mirror
 from data.home import Home
 from data.manifest import ManifestError, base_fingerprint, verify
@@ -21,10 +23,13 @@ from data.records import Adapter, AliasName
 from data.sqlite import open_store
 from data.store import Store
 from engine.protocol import model_name
+from training.votes import SHAPES
 
 __all__ = ["COMMANDS", "Desk", "consult"]
 
-COMMANDS = ("adapters", "promote", "rollback", "votes")
+COMMANDS = ("adapters", "promote", "rollback", "votes", "export")
+# What these ask has nothing to do with a base.
+OF_ANY_BASE = ("votes", "export")
 OPERATOR = "operator"
 
 Answer = Mapping[str, Any]
@@ -46,10 +51,13 @@ class Desk:
         """
         command = request.get("command")
         if command == "votes":
-            return {"votes": [asdict(count) for count in await self._store.vote_counts()]}
+            counts = [asdict(count) for count in await self._store.vote_counts()]
+            return {"votes": counts, "next_runs": next_runs(await self._store.thumbs())}
         if command == "adapters":
             return {"adapters": await self._adapters()}
         persona = str(request.get("persona"))
+        if command == "export":
+            return await self._export(persona, str(request.get("shape")), Path(str(request.get("out"))))
         if command == "promote":
             return await self._promote(persona, await self._version(persona, str(request.get("version"))))
         previous = await self._aliased(persona, "previous")
@@ -75,6 +83,15 @@ class Desk:
             }
             for row in await self._store.adapters(self._base)
         ]
+
+    async def _export(self, persona: str, shape: str, out: Path) -> Answer:
+        rows = [row for row in await vote_rows(self._store, persona) if not row.is_held_out]
+        lines = [json.dumps(SHAPES[shape](row), ensure_ascii=False) + "\n" for row in rows]
+        try:
+            await asyncio.to_thread(_write_private, out, "".join(lines))
+        except OSError as error:
+            raise BotError(f"{out} cannot be written: {error.strerror or error}.") from error
+        return {"rows": len(rows), "good": sum(row.is_good for row in rows), "out": str(out)}
 
     async def _promote(self, persona: str, adapter: Adapter) -> Answer:
         try:
@@ -107,6 +124,14 @@ class Desk:
         return self._fingerprint
 
 
+def _write_private(path: Path, text: str) -> None:
+    """Whole or not at all, and for nobody else's eyes."""
+    staging = path.with_name(f".part-{path.name}")
+    staging.touch(mode=0o600)
+    staging.write_text(text, encoding="utf-8")
+    staging.replace(path)
+
+
 async def consult(home: Home, base: Path, command: str, **arguments: str) -> Answer:
     """Asks the running bot, else looks into the store with the lock held.
 
@@ -119,7 +144,7 @@ async def consult(home: Home, base: Path, command: str, **arguments: str) -> Ans
         if not home.store.is_file():
             raise BotError(f"There is no store in {home.root} yet; troupe run makes it.") from None
     fingerprint = None
-    if command != "votes":
+    if command not in OF_ANY_BASE:
         try:
             fingerprint = base_fingerprint(base)
         except ManifestError as error:

@@ -42,6 +42,8 @@ def item_of(event: Event, secret: bytes) -> InboxItem:
 def event_of(item: InboxItem) -> Event:
     values: dict[str, Any] = json.loads(item.payload)
     place = Place(**values.pop("place"))
+    if "roles" in values:
+        values["roles"] = tuple(values["roles"])
     return _KINDS[item.kind](place=place, **values)
 
 

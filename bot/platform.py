@@ -96,6 +96,7 @@ class Press:
     is_direct: bool = False
     lang_hint: str | None = None
     is_bot: bool = False
+    roles: tuple[str, ...] = ()  # ids of the roles that the person has in the server
 
 
 Event = Incoming | Command | Press

@@ -12,15 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bot.errors import SettingsWrong
+from bot.moderators import FORM
 
 __all__ = ["SECRETS", "Settings", "load_settings"]
 
 # Known under these names everywhere, so they carry no TROUPE_ prefix.
 SECRETS = {"DISCORD_TOKEN": "discord_token", "TELEGRAM_TOKEN": "telegram_token"}
 PREFIX = "TROUPE_"
+# In the environment, with commas between.
+LISTS = ("engine_urls", "moderators")
 # The path of the settings file itself.
 CONFIG = "TROUPE_CONFIG"
 
@@ -31,6 +34,16 @@ def _none_if_empty(value: object) -> object:
 
 # Compose needs every secret's file to exist, so an empty one means that the secret is not set.
 Secret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty)]
+
+
+def _moderator(value: str) -> str:
+    name = value.strip()
+    if not FORM.fullmatch(name):
+        raise ValueError(f"{name!r} names nobody; write discord:ID, telegram:ID or discord-role:ID")
+    return name
+
+
+Moderator = Annotated[str, AfterValidator(_moderator)]
 
 
 class Settings(BaseModel):
@@ -52,6 +65,7 @@ class Settings(BaseModel):
     telegram_token: Secret = None
     telegram_api_url: str | None = None
     worker_secret: Secret = None
+    moderators: tuple[Moderator, ...] = ()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
@@ -103,7 +117,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if variable.endswith("_FILE"):
             files[name] = _secret_file(variable, Path(text))
         else:
-            values[name] = text.split(",") if name == "engine_urls" else text
+            values[name] = text.split(",") if name in LISTS else text
     return values | {name: secret for name, secret in files.items() if secret}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.moderators import Moderators
 from bot.platform import Button, Press, VoteOutcome
 from bot.sentences import REASONS, button, sentence
 from data.home import rater_hash
@@ -17,13 +18,16 @@ VALUES = {"u": 1, "d": -1}
 LONGEST_REASON = 2000
 
 
-async def cast(press: Press, store: Store, secret: bytes, *, again: bool = False) -> VoteOutcome:
+async def cast(
+    press: Press, store: Store, secret: bytes, *, moderators: Moderators, again: bool = False
+) -> VoteOutcome:
     """Stores what a press means and says what to tell the person; pressing again changes nothing.
 
     Args:
         press: what was pressed, by whom.
         store: where votes are.
         secret: of the rater hashes.
+        moderators: whose votes settle.
         again: the same press was begun before, and nobody knows whether its answer was seen.
     """
     if press.is_bot:
@@ -35,7 +39,8 @@ async def cast(press: Press, store: Store, secret: bytes, *, again: bool = False
         return await _consent(rest, rater, lang, store)
     reply_id, _, value = rest.rpartition(":")
     if kind == "vote" and value in VALUES:
-        return await _thumb(press, Ballot(reply_id, rater, "thumb", VALUES[value]), lang, store, again=again)
+        ballot = Ballot(reply_id, rater, "thumb", VALUES[value], moderators.role_of(press))
+        return await _thumb(press, ballot, lang, store, again=again)
     if kind == "why":
         return await _reason(reply_id, value, press.text, rater, lang, store)
     return VoteOutcome(sentence("no_reply", lang))

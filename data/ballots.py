@@ -66,7 +66,7 @@ def answer_consent(rater_hash: str, answer: Answer, now: float) -> Callable[[Ses
 
 def _says_the_same(live: dict[str, Any], row: dict[str, Any]) -> bool:
     """A thumb pressed again without a word keeps the reason that was given before."""
-    if live["value"] != row["value"] or live["other_reply_id"] != row["other_reply_id"]:
+    if any(live[name] != row[name] for name in ("value", "other_reply_id", "role")):
         return False
     return all(row[name] is None or live[name] == row[name] for name in ("reason", "text"))
 

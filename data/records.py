@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "Audit",
     "Ballot",
+    "CastThumb",
     "Consent",
     "Conversation",
     "InboxItem",
@@ -221,6 +222,28 @@ class VoteCount:
     value: int
     consent: Consent
     many: int
+
+
+@dataclass(frozen=True, slots=True)
+class CastThumb:
+    """A live thumb with what decides whether it may train.
+
+    ``messages``: how many the rater has written, in all chats. ``silent_others``: people besides the rater
+    whose words stand in the prompt and who have not agreed.
+    """
+
+    id: int
+    reply_id: str
+    conversation_id: str
+    persona: str
+    rater_hash: str
+    value: int
+    role: str
+    consent: Consent
+    reason: str | None
+    guard: str | None
+    messages: int
+    silent_others: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from data.records import (
     Answer,
     Audit,
     Ballot,
+    CastThumb,
     Conversation,
     InboxItem,
     InboxState,
@@ -268,6 +269,9 @@ class SqliteStore:
 
     async def votes(self, reply_id: str) -> tuple[Vote, ...]:
         return tuple(Vote(**row) for row in await self._read.all("votes_of_reply", reply_id=reply_id))
+
+    async def thumbs(self) -> tuple[CastThumb, ...]:
+        return tuple(CastThumb(**row) for row in await self._read.all("thumbs"))
 
     async def vote_counts(self) -> tuple[VoteCount, ...]:
         return tuple(VoteCount(**row) for row in await self._read.all("vote_counts"))

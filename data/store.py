@@ -15,6 +15,7 @@ from data.records import (
     Answer,
     Audit,
     Ballot,
+    CastThumb,
     Conversation,
     InboxItem,
     InboxState,
@@ -142,6 +143,9 @@ class Store(Protocol):
     async def votes(self, reply_id: str) -> tuple[Vote, ...]:
         """Every row, closed ones included, oldest first."""
         ...
+
+    async def thumbs(self) -> tuple[CastThumb, ...]:
+        """The live thumbs, oldest first, with what decides whether they may train."""
 
     async def vote_counts(self) -> tuple[VoteCount, ...]:
         """The live votes by persona, kind, value and consent."""

@@ -1,4 +1,4 @@
-"""The starter base: a Qwen3-shaped model of about 7M parameters, trained from nothing on the project's text.
+"""The starter base: a Qwen3-shaped model of about 8M parameters, trained from nothing on the project's text.
 
 It learns to talk plainly as nobody in particular, to do small sums and translate words, to use the lore and
 memory lines of a prompt on made-up characters, and what the cast says under its cards: a base that had not

@@ -219,6 +219,7 @@ class PressButton(
                 data=self._data,
                 is_direct=interaction.guild_id is None,
                 lang_hint=str(interaction.locale),
+                roles=tuple(str(role.id) for role in getattr(interaction.user, "roles", ())),
             )
         )
         await _whisper(interaction, outcome)

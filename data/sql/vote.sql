@@ -32,3 +32,20 @@ FROM vote JOIN reply ON reply.id = vote.reply_id
 WHERE vote.closed_at IS NULL
 GROUP BY reply.persona, vote.kind, vote.value, vote.consent
 ORDER BY reply.persona, vote.kind, vote.value DESC, vote.consent;
+
+-- name: thumbs
+WITH active AS (
+  SELECT author_hash, COUNT(*) AS many FROM message WHERE role = 'user' GROUP BY author_hash)
+SELECT vote.id, vote.reply_id, reply.conversation_id, reply.persona, vote.rater_hash, vote.value, vote.role,
+  vote.consent, vote.reason, reply.guard, COALESCE(active.many, 0) AS messages,
+  (SELECT COUNT(DISTINCT said.author_hash)
+   FROM message AS said
+   LEFT JOIN consent ON consent.rater_hash = said.author_hash AND consent.closed_at IS NULL
+   WHERE said.conversation_id = reply.conversation_id AND said.role = 'user'
+     AND said.author_hash <> vote.rater_hash
+     AND said.id <= (SELECT MAX(own.id) FROM message AS own WHERE own.reply_id = reply.id)
+     AND COALESCE(consent.answer, 'asked') <> 'yes') AS silent_others
+FROM vote JOIN reply ON reply.id = vote.reply_id
+LEFT JOIN active ON active.author_hash = vote.rater_hash
+WHERE vote.closed_at IS NULL AND vote.kind = 'thumb' AND vote.value <> 0
+ORDER BY vote.id;

@@ -155,6 +155,20 @@ async def test_a_thumb_asks_for_consent_once_and_then_thanks(parts, port):
     assert len(await parts.store.votes(reply.id)) == 4
 
 
+async def test_the_thumb_of_who_became_a_moderator_settles_from_then_on(tmp_path, engine, port):
+    thumb = None
+    for moderators in ((), ("telegram:ann",)):
+        async with troupe(tmp_path, engine.url, moderators=moderators) as parts:
+            parts.core.attach(port)
+            if thumb is None:
+                _, reply = await answered(parts, port, say("hello"))
+                thumb = Press(DIRECT, "p", "ann", f"vote:{reply.id}:d")
+            await parts.core.press(thumb)
+            await parts.core.press(replace(thumb, user="bob"))
+            roles = sorted(one.role for one in await parts.store.thumbs())
+            assert roles == (["moderator", "user"] if moderators else ["user", "user"])
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -296,3 +296,18 @@ async def test_statements_are_portable():
     for statement in load_statements().values():
         upper = statement.upper()
         assert not any(word in upper for word in ("OR REPLACE", "OR IGNORE", "ROWID", "DATETIME(", "IFNULL("))
+
+
+async def test_a_thumb_tells_how_many_others_in_its_prompt_have_not_agreed(store):
+    first, second = await a_reply(store, "m1"), await a_reply(store, "m2")
+    await store.cast(Ballot(first.id, "ann", "thumb", 1))
+    await store.cast(Ballot(second.id, "bob", "thumb", -1))
+    await store.answer_consent("bob", "yes")
+    own, others = await store.thumbs()
+    assert (own.reply_id, own.value, own.consent, own.silent_others) == (first.id, 1, "unasked", 0)
+    assert (own.messages, others.messages) == (2, 0)
+    assert (others.reply_id, others.consent, others.silent_others) == (second.id, "yes", 1)
+    await store.answer_consent("ann", "yes")
+    assert [one.silent_others for one in await store.thumbs()] == [0, 0]
+    await store.cast(Ballot(second.id, "bob", "thumb", 0))
+    assert [one.rater_hash for one in await store.thumbs()] == ["ann"]

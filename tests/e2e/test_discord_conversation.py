@@ -9,7 +9,7 @@ import pytest
 
 from bot.platforms.discord_ import Discord
 from bot.sentences import MENU
-from tests.fakes.discord import APPLICATION, TOKEN, FakeDiscord, buttons_of
+from tests.fakes.discord import APPLICATION, MODERATORS, TOKEN, FakeDiscord, buttons_of
 from tests.fakes.engine import FakeEngine
 from tests.fakes.troupe import troupe
 from tests.waiting import until
@@ -18,8 +18,8 @@ HEY = f"<@{APPLICATION}>"
 
 
 @contextlib.asynccontextmanager
-async def bot(home, fake, engine):
-    async with troupe(home, engine.url) as parts:
+async def bot(home, fake, engine, **more):
+    async with troupe(home, engine.url, **more) as parts:
         platform = Discord(TOKEN, parts.core, menu=MENU)
         running = asyncio.create_task(platform.run())
         await until(lambda: fake.connected)
@@ -66,6 +66,17 @@ async def test_a_mention_is_answered_streamed_and_rated_after_a_restart(world, t
         await until(lambda: len(fake.whispers) == 2)
         (vote,) = [v for v in await parts.store.votes(up.split(":")[1]) if v.closed_at is None]
         assert (vote.value, vote.consent) == (1, "vote")
+
+
+async def test_a_thumb_of_who_has_the_moderators_role_settles(world, tmp_path):
+    fake, engine = world
+    async with bot(tmp_path, fake, engine, moderators=(f"discord-role:{MODERATORS}",)) as parts:
+        await fake.say(f"{HEY} who are you")
+        number, up = await until(lambda: rated(fake))
+        await fake.press(number, up, user=8, is_moderator=True)
+        await fake.press(number, up, user=9)
+        await until(lambda: len(fake.whispers) == 2)
+        assert sorted(one.role for one in await parts.store.thumbs()) == ["moderator", "user"]
 
 
 async def test_a_long_reply_is_split_without_loss_and_nobody_is_pinged(world, tmp_path):

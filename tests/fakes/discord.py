@@ -26,6 +26,7 @@ from tests.fakes.exchange import Exchange
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GAbCdE.abcdefghijklmnopqrstuvwxyz0123456789AB"
 APPLICATION = "123456789012345678"
 GUILD, CHANNEL, DIRECT = "200000000000000001", "300000000000000001", "300000000000000009"
+MODERATORS = "400000000000000001"
 ME = {"id": APPLICATION, "username": "troupe", "discriminator": "0", "global_name": None, "avatar": None}
 ME |= {"bot": True, "public_flags": 0, "flags": 0, "primary_guild": None}
 ANSWER_WITHIN_S = 3.0
@@ -118,11 +119,20 @@ class FakeDiscord:
     async def edited(self, message: dict[str, Any], text: str) -> None:
         await self.dispatch("MESSAGE_UPDATE", {**message, "content": text, "edited_timestamp": _now()})
 
-    async def press(self, message_id: str, custom_id: str, *, user: int = 7, locale: str = "en-US") -> str:
+    async def press(
+        self,
+        message_id: str,
+        custom_id: str,
+        *,
+        user: int = 7,
+        locale: str = "en-US",
+        is_moderator: bool = False,
+    ) -> str:
         message = self.messages.get(message_id) or next(w for w in self.whispers if w["id"] == message_id)
         assert custom_id in buttons_of(message), f"no button {custom_id}"
         data = {"component_type": 2, "custom_id": custom_id, "id": 1}
-        return await self._interact(3, data, user=user, locale=locale, message=message)
+        roles = (MODERATORS,) if is_moderator else ()
+        return await self._interact(3, data, user=user, locale=locale, message=message, roles=roles)
 
     async def command(
         self, name: str, argument: str | None = None, *, user: int = 7, locale: str = "en-US"
@@ -344,8 +354,9 @@ class FakeDiscord:
         channel = {"id": CHANNEL, "type": 0, "name": "general", "position": 0, "permission_overwrites": []}
         guild: dict[str, Any] = {"id": GUILD, "name": "Server", "owner_id": person(1)["id"], "roles": []}
         guild["roles"] = [
-            {"id": GUILD, "name": "@everyone", "color": 0, "hoist": False, "position": 0, "managed": False}
+            {"id": number, "name": name, "color": 0, "hoist": False, "position": place, "managed": False}
             | {"permissions": "8", "mentionable": False, "flags": 0, "colors": {"primary_color": 0}}
+            for place, (number, name) in enumerate(((GUILD, "@everyone"), (MODERATORS, "Moderators")))
         ]
         lists = ("emojis", "stickers", "features", "voice_states", "threads", "presences", "stage_instances")
         guild |= {name: [] for name in (*lists, "guild_scheduled_events", "soundboard_sounds")}
@@ -363,7 +374,14 @@ class FakeDiscord:
     # --- shapes
 
     async def _interact(
-        self, kind: int, data: dict[str, Any], *, user: int, locale: str, message: Any = None
+        self,
+        kind: int,
+        data: dict[str, Any],
+        *,
+        user: int,
+        locale: str,
+        message: Any = None,
+        roles: tuple[str, ...] = (),
     ) -> str:
         number, token = self._next(), f"token-{self._number}"
         record = {"type": kind, "at": time.monotonic(), "answered": False, "channel_id": CHANNEL}
@@ -377,7 +395,8 @@ class FakeDiscord:
         }
         interaction |= {"guild_id": GUILD, "channel_id": CHANNEL, "version": 1, "locale": locale}
         interaction |= {"channel": {"id": CHANNEL, "type": 0, "name": "general", "permissions": "8"}}
-        interaction |= {"member": self._member() | {"user": person(user), "permissions": "8"}}
+        member = {"user": person(user), "permissions": "8", "roles": list(roles)}
+        interaction |= {"member": self._member() | member}
         interaction |= {"app_permissions": "8", "entitlements": [], "authorizing_integration_owners": {}}
         interaction |= {"context": 0, "attachment_size_limit": 10485760}
         if message is not None:

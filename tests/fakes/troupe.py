@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.conversation import Conversation
+from bot.moderators import Moderators
 from bot.outbox import Outbox
 from bot.pace import Pace
 from bot.reconcile import Reconciler
@@ -31,7 +32,9 @@ class Troupe:
 
 
 @contextlib.asynccontextmanager
-async def troupe(home: Path, engine_url: str, *, patience_s: float = 20.0) -> AsyncIterator[Troupe]:
+async def troupe(
+    home: Path, engine_url: str, *, patience_s: float = 20.0, moderators: Sequence[str] = ()
+) -> AsyncIterator[Troupe]:
     """A running core on the store in ``home``; ends everything with the block."""
     place = Home(home)
     place.prepare()
@@ -51,7 +54,14 @@ async def troupe(home: Path, engine_url: str, *, patience_s: float = 20.0) -> As
                 store, engine, reconciler, outbox=outbox, pace=pace, clock=clock, patience_s=patience_s
             )
             core = Conversation(
-                store, turns, outbox, cast, default="harry_potter", secret=place.secret(), clock=clock
+                store,
+                turns,
+                outbox,
+                cast,
+                default="harry_potter",
+                secret=place.secret(),
+                clock=clock,
+                moderators=Moderators(moderators),
             )
             running = asyncio.create_task(core.run())
             try:

@@ -72,7 +72,8 @@ def test_the_commands_are_the_ones_of_the_design():
     assert {
         "run", "chat", "data check", "eval", "personas list", "personas check", "train", "adapters list",
         "adapters show",
-        "adapters promote", "adapters rollback", "adapters verify", "votes stats", "doctor", "engine",
+        "adapters promote", "adapters rollback", "adapters verify", "votes stats", "votes export", "doctor",
+        "engine",
     } == names  # fmt: skip
 
 
@@ -163,13 +164,19 @@ def test_votes_are_counted_as_they_stand(troupe, home):
     asyncio.run(_fill(home))
     code, out, _ = troupe("votes", "stats", "--json")
     assert code == 0
-    assert json.loads(out) == [
+    found = json.loads(out)
+    assert found["votes"] == [
         {"persona": "li_bai", "kind": "thumb", "value": 1, "consent": "unasked", "many": 1},
         {"persona": "li_bai", "kind": "thumb", "value": -1, "consent": "yes", "many": 1},
     ]
+    (run,) = found["next_runs"]
+    assert run["fates"] == {"unasked": 1, "others_unasked": 1}
+    assert run["lacking"] == {"rows": 50, "ups": 15, "downs": 15, "raters": 5, "held_out": 40}
     code, out, _ = troupe("votes", "stats")
     assert code == 0
     assert "li_bai" in out
+    assert "waits: the rater has not answered" in out
+    assert "The next run of li_bai needs 50 more usable replies" in out
 
 
 def test_an_adapter_folder_is_verified(troupe, tmp_path):

@@ -12,11 +12,12 @@ from bot import control
 from bot.desk import COMMANDS, Desk, consult
 from bot.errors import BotError
 from data.home import Home
-from data.records import Adapter
+from data.records import Adapter, Ballot, InboxItem, NewReply, Result, Said
 from data.sqlite import open_store
 from tests.fakes.adapter import adapter
 from tests.fakes.engine import FINGERPRINT
 from tests.waiting import until
+from training.eligibility import is_held_out
 
 
 @pytest.fixture(name="home")
@@ -77,7 +78,7 @@ async def test_what_is_not_there_is_named_and_what_is_damaged_does_not_go_live(w
 async def test_without_a_base_only_votes_are_answered(world, home):
     store, _ = world
     desk = Desk(store, home, None)
-    assert await desk.answer({"command": "votes"}) == {"votes": []}
+    assert await desk.answer({"command": "votes"}) == {"votes": [], "next_runs": []}
     with pytest.raises(BotError, match="engine is away"):
         await desk.answer({"command": "adapters"})
 
@@ -85,7 +86,7 @@ async def test_without_a_base_only_votes_are_answered(world, home):
 async def test_a_running_bot_is_asked_and_otherwise_the_store_itself(home):
     async with open_store(home.store):
         pass
-    assert await consult(home, home.root, "votes") == {"votes": []}
+    assert await consult(home, home.root, "votes") == {"votes": [], "next_runs": []}
 
     async def answer(request):
         return {"asked": request["command"], "persona": request.get("persona")}
@@ -108,3 +109,57 @@ async def test_a_base_that_is_not_there_is_one_sentence(home, tmp_path):
     with pytest.raises(BotError) as told:
         await consult(home, tmp_path / "nowhere", "adapters")
     assert "\n" not in str(told.value)
+
+
+async def rated(store, chat, *, said, reply="Call me at 13812345678.", rater="ann"):
+    """One exchange of a chat that a person rated and a moderator confirmed."""
+    (inbox,) = await store.receive([InboxItem("web", chat, "", f"{chat} {said}", rater, "message", "{}")])
+    live = await store.conversation("web", chat, "", "li_bai")
+    messages = json.dumps([{"role": "system", "content": "A poet."}, {"role": "user", "content": said}])
+    row = await store.open_reply(
+        NewReply(inbox, live.id, "li_bai", "web", chat, "en", messages, "[]", "{}", seed=1)
+    )
+    await store.complete_reply(row.id, Result(reply, "stop"), [Said(said, rater, rater.title())])
+    await store.cast(Ballot(row.id, rater, "thumb", 1))
+    await store.answer_consent(rater, "yes")
+    await store.cast(Ballot(row.id, "moderator", "thumb", 1, "moderator"))
+    return live.id
+
+
+async def test_votes_leave_as_rows_without_telephone_numbers_and_without_the_hold_out(world, tmp_path):
+    store, desk = world
+    talks = [
+        await rated(store, f"chat {n}", said=f"mail me at a{n}@b.example", rater=f"r{n}") for n in range(30)
+    ]
+    kept = [talk for talk in talks if not is_held_out(talk)]
+    out = tmp_path / "rows.jsonl"
+    request = {"command": "export", "persona": "li_bai", "out": str(out)}
+    answer = await desk.answer(request | {"shape": "trl"})
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert answer["rows"] == answer["good"] == len(rows) == len(kept)
+    assert rows[0] == {
+        "prompt": [
+            {"role": "system", "content": "A poet."},
+            {"role": "user", "content": "mail me at [e-mail]"},
+        ],
+        "completion": [{"role": "assistant", "content": "Call me at [phone]."}],
+        "label": True,
+    }
+    assert out.stat().st_mode & 0o777 == 0o600
+    await desk.answer(request | {"shape": "llamafactory"})
+    first = json.loads(out.read_text().splitlines()[0])
+    assert first["kto_tag"] is True
+    assert [turn["from"] for turn in first["conversations"]] == ["human", "gpt"]
+    with pytest.raises(BotError, match="cannot be written"):
+        await desk.answer(request | {"shape": "trl", "out": str(tmp_path / "no" / "where.jsonl")})
+
+
+async def test_who_withdraws_consent_is_in_no_row(world, tmp_path):
+    store, desk = world
+    await rated(store, "one", said="hello", rater="ann")
+    await store.answer_consent("ann", "vote")
+    out = tmp_path / "rows.jsonl"
+    answer = await desk.answer({"command": "export", "persona": "li_bai", "out": str(out), "shape": "trl"})
+    assert answer["rows"] == 0
+    (run,) = (await desk.answer({"command": "votes"}))["next_runs"]
+    assert run["fates"] == {"counts_only": 1, "unasked": 1}

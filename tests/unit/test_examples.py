@@ -118,6 +118,15 @@ def test_no_answer_is_shown_twice():
     assert sorted(answers) == ["Hey.", "Hi."]
 
 
+def test_one_section_answers_the_question_itself_and_one_what_it_follows_on():
+    persona = load_persona(ROOT / "personas" / "harry_potter")
+    before = "tell me about Hedwig\nMy snowy owl, the best there was."
+    found = recall(persona, "and what is your wand made of?", "en", before=before).lore
+    assert "wand" in found[0].text("en").lower()
+    assert "hedwig" in " ".join(section.text("en") for section in found).lower()
+    assert len(found) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

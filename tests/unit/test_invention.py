@@ -54,3 +54,25 @@ def test_made_up_han_values_stay_in_the_script_of_their_row():
     assert "湯" not in letters["zh-CN"]
     found = invented(rows[1], letters["zh-TW"], random.Random(5))
     assert set(found.turns[-1].assistant) <= set(letters["zh-TW"]) | set("，。")
+
+
+def test_lore_stands_among_other_lines_in_any_order():
+    rows = [HAN, COUNT, NAME]
+    found = [row for seed in range(20) for row in vary(rows, times=1, seed=seed) if row.lang == "en"]
+    assert {len(row.facts) for row in found} == {1, 2}
+    places = {
+        at
+        for row in found
+        if row.turns[-1].user == NAME.turns[-1].user
+        for at, fact in enumerate(row.facts)
+        if fact.startswith("Her garden")
+    }
+    assert places == {0, 1}
+
+
+def test_half_of_the_rows_without_a_card_get_one_of_the_cast():
+    own = row("en", "Her garden lies in Nettleby.", "where", "In Nettleby.", card="You are Ada.")
+    found = vary([NAME, own], times=200, seed=3, cards=["You are Harry."])
+    bare = [each.card for each in found if each.turns[-1].user == NAME.turns[-1].user]
+    assert 60 < bare.count("You are Harry.") < 140
+    assert {each.card for each in found if each.turns[-1].user == "where"} == {"You are Ada."}

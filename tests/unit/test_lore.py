@@ -45,6 +45,15 @@ def test_a_section_is_read_with_its_facts():
     assert parse_lore(WAND).section("broom") is None
 
 
+def test_what_was_said_before_tells_which_section_a_short_question_is_about():
+    lore = load_persona(FOLDERS / "harry_potter").lore
+    assert lore.nearest("and who is he?", "en") == ()
+    (first, *_) = lore.nearest(
+        "and who is he?", "en", before="any dark lord?\nVoldemort. His real name was Riddle."
+    )
+    assert "Voldemort" in first.text("en")
+
+
 @pytest.mark.parametrize("slug", sorted(ASKED))
 @pytest.mark.parametrize("lang", ["zh-CN", "zh-TW", "en"])
 def test_nine_of_ten_questions_find_their_section_in_every_script(slug, lang):

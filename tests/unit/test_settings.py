@@ -84,6 +84,13 @@ def test_several_engines_come_as_a_list():
     assert settings.engine_urls == ("http://a:1", "http://b:2")
 
 
+def test_moderators_are_people_and_roles_by_platform():
+    settings = load_settings({"TROUPE_MODERATORS": "discord:12, discord-role:99,telegram:7"})
+    assert settings.moderators == ("discord:12", "discord-role:99", "telegram:7")
+    with pytest.raises(SettingsWrong, match="'ann' names nobody; write discord:ID"):
+        load_settings({"TROUPE_MODERATORS": "ann"})
+
+
 def test_a_named_file_must_exist():
     with pytest.raises(SettingsWrong, match="no settings file"):
         load_settings({"TROUPE_CONFIG": "/nowhere/troupe.toml"})

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.checks.duplicates import fold
 from data.stopwords import is_sum
 from personas.prompt import Turn
 from training.corpus import Row, read_rows
@@ -78,3 +79,22 @@ def test_hundreds_of_our_own_rows_are_understood():
     ]
     changed = sum(redrawn(found, random.Random(1)) is not found for found in rows)
     assert changed > 400
+
+
+@given(seed=st.integers(0, 10_000))
+def test_a_bare_sum_changes_only_where_held_out_questions_are_known_and_never_into_one(seed):
+    bare = row("7+8=?", "15.")
+    assert redrawn(bare, random.Random(seed)) is bare
+    every = {fold(f"{first}+{second}=?") for first in range(21) for second in range(21)}
+    avoided = frozenset(every - {fold("3+4=?")})
+    found = redrawn(bare, random.Random(seed), avoided)
+    assert found is bare or found.turns[0] == Turn("3+4=?", "7.")
+    free = redrawn(bare, random.Random(seed), frozenset()).turns[0]
+    first, second = map(int, re.findall(r"\d+", free.user))
+    assert free.assistant == f"{first + second}."
+
+
+def test_ten_times_ten_is_written_in_characters():
+    product = row("请你替我把六和七乘起来得多少", "四十二，没错。", "zh-CN")
+    said = {redrawn(product, random.Random(seed)).turns[0].assistant for seed in range(3000)}
+    assert "一百，没错。" in said

@@ -76,7 +76,7 @@ def test_several_speakers_in_a_row_carry_their_names():
     [
         Incoming(PLACE, "1", "ann", "Ann", "你好", is_direct=True, reply_to="9", sent_at=1.5),
         Command(PLACE, "2", "ann", "persona", "李白", is_direct=True, lang_hint="zh"),
-        Press(Place("discord", "1", "2", "3"), "1", "ann", "vote:x:u", text="why", is_bot=True),
+        Press(Place("discord", "1", "2", "3"), "1", "ann", "vote:x:u", text="why", is_bot=True, roles=("4",)),
     ],
 )
 def test_an_event_survives_the_inbox(event):

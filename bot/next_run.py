@@ -1,0 +1,90 @@
+"""What the live thumbs would bring to a persona's next run, what it still lacks, and the rows themselves."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data.records import CastThumb
+from data.scrub import scrub
+from data.store import Store
+from personas.prompt import Message
+from training.eligibility import Thumb, Verdict, decide, lacking
+from training.votes import Spoken, VoteRow, rows_of
+
+__all__ = ["FATES", "LACKING", "next_runs", "vote_rows"]
+
+# In the words of `troupe votes stats`; the first two are of use.
+FATES = {
+    "trains": "would train",
+    "held_out": "kept for measuring",
+    "counts_only": "only the vote: counted, not trained on",
+    "unasked": "waits: the rater has not answered the consent question",
+    "refused": "the rater said no",
+    "others_unasked": "waits: somebody else in the conversation has not agreed",
+    "unsure": "too few or too different votes on the reply",
+    "outvoted": "the other votes say the opposite",
+    "disputed": "moderators disagree: back into review",
+    "wrong_fact": "a wrong fact: for the lore, not for training",
+    "flagged": "a thumb up for a reply that a guard flagged",
+    "over_cap": "more than one rater's share",
+    "dismissed": "the rater is wrong more often than right",
+}
+LACKING = {
+    "rows": "usable replies",
+    "ups": "good ones among them",
+    "downs": "bad ones among them",
+    "raters": "raters",
+    "held_out": "replies kept for measuring",
+}
+
+
+def next_runs(thumbs: Sequence[CastThumb]) -> list[Mapping[str, Any]]:
+    """Per persona: how many thumbs have which fate, what a run still lacks."""
+    found: list[Mapping[str, Any]] = []
+    for persona in sorted({one.persona for one in thumbs}):
+        verdicts = _decided(thumbs, persona)
+        fates: Counter[str] = Counter(verdict.fate for verdict in verdicts)
+        found.append(
+            {
+                "persona": persona,
+                "fates": {fate: fates[fate] for fate in FATES if fates[fate]},
+                "lacking": lacking(verdicts),
+            }
+        )
+    return found
+
+
+async def vote_rows(store: Store, persona: str) -> list[VoteRow]:
+    """The rows that the persona's thumbs make by now, those kept for measuring among them."""
+    verdicts = _decided(await store.thumbs(), persona)
+    spoken: dict[str, Spoken] = {}
+    for reply_id in dict.fromkeys(verdict.thumb.reply_id for verdict in verdicts):
+        reply = await store.reply(reply_id)
+        if reply is not None and reply.text:
+            messages = tuple(Message(**message) for message in json.loads(reply.messages))
+            spoken[reply_id] = Spoken(messages, reply.text)
+    return rows_of(verdicts, spoken, scrub)
+
+
+def _decided(thumbs: Sequence[CastThumb], persona: str) -> list[Verdict]:
+    return decide([_thumb(one) for one in thumbs if one.persona == persona])
+
+
+def _thumb(one: CastThumb) -> Thumb:
+    return Thumb(
+        vote_id=one.id,
+        reply_id=one.reply_id,
+        conversation_id=one.conversation_id,
+        persona=one.persona,
+        rater=one.rater_hash,
+        is_up=one.value > 0,
+        is_moderator=one.role == "moderator",
+        consent=one.consent,
+        reason=one.reason,
+        is_flagged=bool(one.guard),
+        silent_others=one.silent_others,
+        messages=one.messages,
+    )

@@ -1,0 +1,104 @@
+"""What becomes of each thumb, and what a run still lacks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from training.eligibility import Thumb, decide, is_held_out, lacking
+
+
+def conversation(*, held_out):
+    return next(f"c{number}" for number in range(1000) if is_held_out(f"c{number}") is held_out)
+
+
+TALK, MEASURED = conversation(held_out=False), conversation(held_out=True)
+
+
+def thumb(number, rater="ann", *, is_up=True, **more):
+    values = {"conversation_id": TALK, "persona": "li_bai", "consent": "yes", "is_moderator": False} | more
+    return Thumb(number, f"r{number}", rater=rater, is_up=is_up, **values)
+
+
+def proven(rater="ann", many=14):
+    """Thumbs with which a rater agreed with a moderator."""
+    own = [thumb(number, rater) for number in range(1000, 1000 + many)]
+    gold = [replace(one, rater="moderator", is_moderator=True, vote_id=one.vote_id + 5000) for one in own]
+    return [*own, *gold]
+
+
+def fate(one, others=()):
+    verdicts = decide([*proven(), one, *others])
+    return next(verdict.fate for verdict in verdicts if verdict.thumb is one)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "trains"),
+        ({"conversation_id": MEASURED}, "held_out"),
+        ({"consent": "vote"}, "counts_only"),
+        ({"consent": "unasked"}, "unasked"),
+        ({"consent": "no"}, "refused"),
+        ({"silent_others": 1}, "others_unasked"),
+        ({"is_flagged": True}, "flagged"),
+        ({"reason": "wrong_fact", "is_up": False}, "wrong_fact"),
+        ({"is_up": False}, "unsure"),
+        ({"rater": "stranger"}, "trains"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value) or "agreed",
+)
+def test_the_first_reason_that_applies_is_the_fate(change, expected):
+    one = replace(thumb(1), **change)
+    found = fate(one)
+    if "rater" in change:
+        # A stranger's single thumb passes only at the base rate that the proven votes made.
+        assert found in {"trains", "unsure"}
+    else:
+        assert found == expected
+
+
+def test_what_moderators_say_settles_and_their_quarrel_waits():
+    against = replace(thumb(1, "moderator", is_up=False, is_moderator=True), vote_id=77)
+    one = thumb(1)
+    assert fate(one, [against]) == "outvoted"
+    another = replace(thumb(1, "other", is_moderator=True), vote_id=78)
+    assert fate(one, [against, another]) == "disputed"
+
+
+def test_who_said_no_or_nothing_is_not_counted_and_who_said_only_the_vote_is():
+    one = thumb(1, "newcomer")
+    alone = decide([one])[0].good
+    refused = decide([one, replace(thumb(1, "b", consent="no"), vote_id=2)])[0].good
+    counted = decide([one, replace(thumb(1, "b", consent="vote"), vote_id=2)])[0].good
+    silent = decide([one, replace(thumb(1, "b", consent="unasked"), vote_id=2)])[0].good
+    assert alone == refused == silent < counted
+
+
+def test_about_fifteen_of_a_hundred_conversations_are_held_out_for_ever():
+    held = [is_held_out(f"conversation {number}") for number in range(10_000)]
+    assert 0.13 < sum(held) / len(held) < 0.17
+    assert held == [is_held_out(f"conversation {number}") for number in range(10_000)]
+
+
+def test_a_run_lacks_nothing_when_rows_raters_both_labels_and_a_hold_out_are_there():
+    raters = [f"rater {number}" for number in range(6)]
+    votes = []
+    for number in range(120):
+        is_up = number % 3 > 0
+        talk = MEASURED if number < 45 else TALK
+        votes.append(thumb(number, raters[number % 6], is_up=is_up, conversation_id=talk))
+        votes.append(
+            replace(thumb(number, "moderator", is_up=is_up, is_moderator=True), vote_id=number + 5000)
+        )
+    verdicts = decide(votes)
+    assert lacking(verdicts) == {}
+    few = lacking(verdicts[:200])
+    assert set(few) <= {"rows", "ups", "downs", "raters", "held_out"}
+    assert lacking([])["rows"] == 50
+
+
+def test_the_thumb_of_who_never_talked_here_weighs_half():
+    talker, voter = thumb(1, "talker"), thumb(2, "voter", messages=0)
+    heard, doubted = (verdict.good for verdict in decide([talker, voter]))
+    assert heard > doubted > 0.7

@@ -1,0 +1,147 @@
+"""What becomes of each vote: a training row, a held-out one, or nothing yet, and why; pure.
+
+A reply is a row only where the rater agreed and everybody whose words stand in its prompt did. Who chose
+"only the vote" is counted in what is believed of a reply, and never becomes a row; who has not answered is
+not counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from training.aggregate import Beliefs, Judgement, aggregate, capped
+
+__all__ = ["Fate", "Thumb", "Verdict", "decide", "is_held_out", "lacking"]
+
+Fate = Literal[
+    "trains",
+    "held_out",
+    "counts_only",
+    "unasked",
+    "refused",
+    "others_unasked",
+    "flagged",
+    "wrong_fact",
+    "disputed",
+    "unsure",
+    "outvoted",
+    "over_cap",
+    "dismissed",
+]
+
+SURE = 0.85
+# Who has hardly talked here weighs half: accounts that only vote are cheap to make.
+FEW_MESSAGES = 3
+NEWCOMER_WEIGHT = 0.5
+HELD_OUT_SHARE = 0.15
+# A run from votes starts with so much …
+ENOUGH_ROWS = 50
+ENOUGH_OF_EACH = 15
+ENOUGH_RATERS = 5
+# … and is judged on so much, which adds up over the runs.
+ENOUGH_HELD_OUT = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """A live thumb with what decides over it.
+
+    ``silent_others``: how many people whose words stand in the prompt have not agreed, the rater aside.
+    ``messages``: how many the rater has written to anybody here.
+    """
+
+    vote_id: int
+    reply_id: str
+    conversation_id: str
+    persona: str
+    rater: str
+    is_up: bool
+    is_moderator: bool
+    consent: Literal["yes", "no", "vote", "unasked"]
+    reason: str | None = None
+    is_flagged: bool = False
+    silent_others: int = 0
+    messages: int = FEW_MESSAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``good`` is how likely the reply was good, after all votes on it."""
+
+    thumb: Thumb
+    fate: Fate
+    good: float
+
+
+def decide(thumbs: Sequence[Thumb], *, sure: float = SURE) -> list[Verdict]:
+    """Every thumb's fate, in the order given; beliefs are formed over the same persona's thumbs together."""
+    given = {one.vote_id: _judgement(one) for one in thumbs if _counts(one)}
+    kept, over = capped(list(given.values()))
+    beliefs = aggregate(kept)
+    surplus = {id(one) for one in over}
+    return [
+        Verdict(
+            one,
+            "over_cap" if id(given.get(one.vote_id)) in surplus else _fate(one, beliefs, sure),
+            beliefs.good.get(one.reply_id, beliefs.base_rate),
+        )
+        for one in thumbs
+    ]
+
+
+def is_held_out(conversation_id: str) -> bool:
+    """Whether a conversation is for measuring, for ever: by a hash, so that no run decides it anew."""
+    drawn = int.from_bytes(hashlib.sha256(f"held out\0{conversation_id}".encode()).digest()[:8])
+    return drawn < HELD_OUT_SHARE * 2**64
+
+
+def lacking(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """How much is missing for the next run, by what; empty where it can start."""
+    fates: dict[str, list[Verdict]] = {"trains": [], "held_out": []}
+    for verdict in verdicts:
+        if verdict.fate in fates:
+            fates[verdict.fate].append(verdict)
+    rows = {one.thumb.reply_id: one for one in fates["trains"]}
+    held = {one.thumb.reply_id for one in fates["held_out"]}
+    labels = Counter(one.good > 0.5 for one in rows.values())  # noqa: PLR2004 - likelier good than not
+    found = {
+        "rows": ENOUGH_ROWS - len(rows),
+        "ups": ENOUGH_OF_EACH - labels[True],
+        "downs": ENOUGH_OF_EACH - labels[False],
+        "raters": ENOUGH_RATERS - len({one.thumb.rater for one in fates["trains"]}),
+        "held_out": ENOUGH_HELD_OUT - len(held),
+    }
+    return {name: many for name, many in found.items() if many > 0}
+
+
+def _counts(one: Thumb) -> bool:
+    """Whether it is heard at all: who has not answered is not; a moderator is, unless they say no."""
+    return one.consent in ("yes", "vote") or (one.is_moderator and one.consent == "unasked")
+
+
+def _judgement(one: Thumb) -> Judgement:
+    weight = 1.0 if one.messages >= FEW_MESSAGES else NEWCOMER_WEIGHT
+    return Judgement(one.reply_id, one.rater, one.is_up, weight, is_gold=one.is_moderator)
+
+
+def _fate(one: Thumb, beliefs: Beliefs, sure: float) -> Fate:
+    """The first reason that applies: what the person said, then what the others think."""
+    good = beliefs.good.get(one.reply_id, beliefs.base_rate)
+    reasons: tuple[tuple[Fate, bool], ...] = (
+        ("refused", one.consent == "no"),
+        ("dismissed", one.rater in beliefs.dismissed),
+        ("wrong_fact", one.reason == "wrong_fact"),
+        ("counts_only", one.consent == "vote"),
+        ("unasked", one.consent == "unasked"),
+        ("others_unasked", one.silent_others > 0),
+        ("disputed", one.reply_id in beliefs.disputed),
+        ("unsure", max(good, 1 - good) <= sure),
+        ("outvoted", (good > sure) != one.is_up),
+        ("flagged", one.is_flagged and one.is_up),
+        ("held_out", is_held_out(one.conversation_id)),
+    )
+    return next((fate for fate, applies in reasons if applies), "trains")
