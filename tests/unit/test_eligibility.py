@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from training.eligibility import Thumb, decide, is_held_out, lacking
 
 
