@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     threads = options.threads or environment.get("TROUPE_THREADS")
     if options.command == "worker":
         return _worker(options, environment)
-    _offline()
+    _prepare_environment()
     # Imported late: `--help` must not wait for torch.
     import torch  # noqa: PLC0415
 
@@ -49,11 +49,13 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     return 0
 
 
-def _offline() -> None:
-    """A training run finds its base in a folder; a hub is never asked."""
+def _prepare_environment() -> None:
+    """Sets what the libraries read at their first import, and only then."""
+    # A training run finds its base in a folder; a hub is never asked.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
-    # Set before torch's first import, or it has no effect.
+    # oneDNN keeps what it prepares for every shape of a step, up to 1,024 of them: gigabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
