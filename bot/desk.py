@@ -17,7 +17,7 @@ from bot.control import ask
 from bot.errors import BotError, ControlUnavailable
 from bot.next_run import next_runs, vote_rows
 from bot.reconcile import mirror
-from data.home import Home
+from data.home import Home, write_atomically
 from data.manifest import ManifestError, base_fingerprint, verify
 from data.records import Adapter, AliasName
 from data.sqlite import open_store
@@ -88,7 +88,7 @@ class Desk:
         rows = [row for row in await vote_rows(self._store, persona) if not row.is_held_out]
         lines = [json.dumps(SHAPES[shape](row), ensure_ascii=False) + "\n" for row in rows]
         try:
-            await asyncio.to_thread(_write_private, out, "".join(lines))
+            await asyncio.to_thread(write_atomically, out, "".join(lines), mode=0o600)
         except OSError as error:
             raise BotError(f"{out} cannot be written: {error.strerror or error}.") from error
         return {"rows": len(rows), "good": sum(row.is_good for row in rows), "out": str(out)}
@@ -122,14 +122,6 @@ class Desk:
         if self._fingerprint is None:
             raise BotError("The engine is away or cannot load our adapters.")
         return self._fingerprint
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Whole or not at all, and for nobody else's eyes."""
-    staging = path.with_name(f".part-{path.name}")
-    staging.touch(mode=0o600)
-    staging.write_text(text, encoding="utf-8")
-    staging.replace(path)
 
 
 async def consult(home: Home, base: Path, command: str, **arguments: str) -> Answer:

@@ -11,7 +11,7 @@ from data.records import CastThumb
 from data.scrub import scrub
 from data.store import Store
 from personas.prompt import Message
-from training.eligibility import Thumb, Verdict, decide, lacking
+from training.eligibility import USABLE, Thumb, Verdict, decide, lacking
 from training.votes import Spoken, VoteRow, rows_of
 
 __all__ = ["FATES", "LACKING", "next_runs", "vote_rows"]
@@ -61,7 +61,8 @@ async def vote_rows(store: Store, persona: str) -> list[VoteRow]:
     """The rows that the persona's thumbs make by now, those kept for measuring among them."""
     verdicts = _decided(await store.thumbs(), persona)
     spoken: dict[str, Spoken] = {}
-    for reply_id in dict.fromkeys(verdict.thumb.reply_id for verdict in verdicts):
+    usable = (verdict.thumb.reply_id for verdict in verdicts if verdict.fate in USABLE)
+    for reply_id in dict.fromkeys(usable):
         reply = await store.reply(reply_id)
         if reply is not None and reply.text:
             messages = tuple(Message(**message) for message in json.loads(reply.messages))

@@ -63,16 +63,17 @@ class Unknown:
 
     def _odds(self, folded: str, found: frozenset[str], *, unseen: bool) -> float:
         """By how much the strange ones explain it better, tempered by its length: pieces overlap."""
-        own = {kind: int(unseen and (folded, kind) in self._seen) for kind in (True, False)}
+        own_strange = int(unseen and (folded, True) in self._seen)
+        own_known = int(unseen and (folded, False) in self._seen)
+        of_strange = self._sizes[True] - own_strange + 2 * SMOOTHING
+        of_known = self._sizes[False] - own_known + 2 * SMOOTHING
         total = 0.0
         for piece in found:
-            counts = {kind: self._counts[kind][piece] - own[kind] for kind in (True, False)}
-            if max(counts.values()) > 0:
-                total += math.log(
-                    (max(counts[True], 0) + SMOOTHING) / (self._sizes[True] - own[True] + 2 * SMOOTHING)
-                ) - math.log(
-                    (max(counts[False], 0) + SMOOTHING) / (self._sizes[False] - own[False] + 2 * SMOOTHING)
-                )
+            strange = max(self._counts[True][piece] - own_strange, 0)
+            known = max(self._counts[False][piece] - own_known, 0)
+            if strange or known:
+                strange_share, known_share = (strange + SMOOTHING) / of_strange, (known + SMOOTHING) / of_known
+                total += math.log(strange_share) - math.log(known_share)
         return total / (1 + math.sqrt(len(found)))
 
 

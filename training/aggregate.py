@@ -90,7 +90,7 @@ def aggregate(judgements: Iterable[Judgement]) -> Beliefs:
     base_rate = GOOD / (GOOD + BAD)
     good: dict[str, float] = {}
     for _ in range(ROUNDS):
-        before = dict(good)
+        before = good
         good = {
             reply: _sigmoid(
                 gold[reply] if reply in gold else _logit(base_rate) + _evidence(here, reliability, dismissed)

@@ -2,7 +2,7 @@
 
 A step allocates and frees tensors of tens of megabytes; glibc maps and unmaps anything above 32 MiB each
 time, and the kernel zeroes every page of it again. Kept instead, 16 rows of 448 tokens took 1.2 s a step
-where they took 2.1 s, and no more memory at the peak (docs/starter.md).
+where they took 2.1 s (docs/starter.md).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Literal
 
 from training.aggregate import Beliefs, Judgement, aggregate, capped
 
-__all__ = ["Fate", "Thumb", "Verdict", "decide", "is_held_out", "lacking"]
+__all__ = ["USABLE", "Fate", "Thumb", "Verdict", "decide", "is_held_out", "lacking"]
 
 Fate = Literal[
     "trains",
@@ -33,6 +33,8 @@ Fate = Literal[
     "dismissed",
 ]
 
+# Of these a row is made.
+USABLE: tuple[Fate, ...] = ("trains", "held_out")
 SURE = 0.85
 # Who has hardly talked here weighs half: accounts that only vote are cheap to make.
 FEW_MESSAGES = 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from personas.prompt import Message
-from training.eligibility import Verdict
+from training.eligibility import USABLE, Verdict
 
 __all__ = ["SHAPES", "Spoken", "VoteRow", "rows_of"]
 
@@ -53,7 +53,7 @@ def rows_of(verdicts: Iterable[Verdict], spoken: Mapping[str, Spoken], rewrite: 
     """
     usable: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
-        if verdict.fate in ("trains", "held_out") and verdict.thumb.reply_id in spoken:
+        if verdict.fate in USABLE and verdict.thumb.reply_id in spoken:
             usable[verdict.thumb.reply_id].append(verdict)
     return [_row(votes, spoken[reply_id], rewrite) for reply_id, votes in usable.items()]
 
