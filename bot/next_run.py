@@ -11,7 +11,7 @@ from data.records import CastThumb
 from data.scrub import scrub
 from data.store import Store
 from personas.prompt import Message
-from training.eligibility import USABLE, Thumb, Verdict, decide, lacking
+from training.eligibility import USABLE, Verdict, decide, lacking
 from training.votes import Spoken, VoteRow, rows_of
 
 __all__ = ["FATES", "LACKING", "next_runs", "vote_rows"]
@@ -71,21 +71,4 @@ async def vote_rows(store: Store, persona: str) -> list[VoteRow]:
 
 
 def _decided(thumbs: Sequence[CastThumb], persona: str) -> list[Verdict]:
-    return decide([_thumb(one) for one in thumbs if one.persona == persona])
-
-
-def _thumb(one: CastThumb) -> Thumb:
-    return Thumb(
-        vote_id=one.id,
-        reply_id=one.reply_id,
-        conversation_id=one.conversation_id,
-        persona=one.persona,
-        rater=one.rater_hash,
-        is_up=one.value > 0,
-        is_moderator=one.role == "moderator",
-        consent=one.consent,
-        reason=one.reason,
-        is_flagged=bool(one.guard),
-        silent_others=one.silent_others,
-        messages=one.messages,
-    )
+    return decide([one for one in thumbs if one.persona == persona])

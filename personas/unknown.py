@@ -72,8 +72,8 @@ class Unknown:
             strange = max(self._counts[True][piece] - own_strange, 0)
             known = max(self._counts[False][piece] - own_known, 0)
             if strange or known:
-                strange_share, known_share = (strange + SMOOTHING) / of_strange, (known + SMOOTHING) / of_known
-                total += math.log(strange_share) - math.log(known_share)
+                as_strange = math.log((strange + SMOOTHING) / of_strange)
+                total += as_strange - math.log((known + SMOOTHING) / of_known)
         return total / (1 + math.sqrt(len(found)))
 
 

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from data.records import CastThumb
 from training.aggregate import Beliefs, Judgement, aggregate, capped
 
-__all__ = ["USABLE", "Fate", "Thumb", "Verdict", "decide", "is_held_out", "lacking"]
+__all__ = ["USABLE", "Fate", "Verdict", "decide", "is_held_out", "lacking"]
 
 Fate = Literal[
     "trains",
@@ -36,6 +37,7 @@ Fate = Literal[
 # Of these a row is made.
 USABLE: tuple[Fate, ...] = ("trains", "held_out")
 SURE = 0.85
+MODERATOR = "moderator"
 # Who has hardly talked here weighs half: accounts that only vote are cheap to make.
 FEW_MESSAGES = 3
 NEWCOMER_WEIGHT = 0.5
@@ -49,46 +51,24 @@ ENOUGH_HELD_OUT = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Thumb:
-    """A live thumb with what decides over it.
-
-    ``silent_others``: how many people whose words stand in the prompt have not agreed, the rater aside.
-    ``messages``: how many the rater has written to anybody here.
-    """
-
-    vote_id: int
-    reply_id: str
-    conversation_id: str
-    persona: str
-    rater: str
-    is_up: bool
-    is_moderator: bool
-    consent: Literal["yes", "no", "vote", "unasked"]
-    reason: str | None = None
-    is_flagged: bool = False
-    silent_others: int = 0
-    messages: int = FEW_MESSAGES
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """``good`` is how likely the reply was good, after all votes on it."""
 
-    thumb: Thumb
+    thumb: CastThumb
     fate: Fate
     good: float
 
 
-def decide(thumbs: Sequence[Thumb], *, sure: float = SURE) -> list[Verdict]:
+def decide(thumbs: Sequence[CastThumb], *, sure: float = SURE) -> list[Verdict]:
     """Every thumb's fate, in the order given; beliefs are formed over the same persona's thumbs together."""
-    given = {one.vote_id: _judgement(one) for one in thumbs if _counts(one)}
+    given = {one.id: _judgement(one) for one in thumbs if _counts(one)}
     kept, over = capped(list(given.values()))
     beliefs = aggregate(kept)
-    surplus = {id(one) for one in over}
+    surplus = set(over)
     return [
         Verdict(
             one,
-            "over_cap" if id(given.get(one.vote_id)) in surplus else _fate(one, beliefs, sure),
+            "over_cap" if given.get(one.id) in surplus else _fate(one, beliefs, sure),
             beliefs.good.get(one.reply_id, beliefs.base_rate),
         )
         for one in thumbs
@@ -114,36 +94,36 @@ def lacking(verdicts: Iterable[Verdict]) -> dict[str, int]:
         "rows": ENOUGH_ROWS - len(rows),
         "ups": ENOUGH_OF_EACH - labels[True],
         "downs": ENOUGH_OF_EACH - labels[False],
-        "raters": ENOUGH_RATERS - len({one.thumb.rater for one in fates["trains"]}),
+        "raters": ENOUGH_RATERS - len({one.thumb.rater_hash for one in fates["trains"]}),
         "held_out": ENOUGH_HELD_OUT - len(held),
     }
     return {name: many for name, many in found.items() if many > 0}
 
 
-def _counts(one: Thumb) -> bool:
+def _counts(one: CastThumb) -> bool:
     """Whether it is heard at all: who has not answered is not; a moderator is, unless they say no."""
-    return one.consent in ("yes", "vote") or (one.is_moderator and one.consent == "unasked")
+    return one.consent in ("yes", "vote") or (one.role == MODERATOR and one.consent == "unasked")
 
 
-def _judgement(one: Thumb) -> Judgement:
+def _judgement(one: CastThumb) -> Judgement:
     weight = 1.0 if one.messages >= FEW_MESSAGES else NEWCOMER_WEIGHT
-    return Judgement(one.reply_id, one.rater, one.is_up, weight, is_gold=one.is_moderator)
+    return Judgement(one.reply_id, one.rater_hash, one.value > 0, weight, is_gold=one.role == MODERATOR)
 
 
-def _fate(one: Thumb, beliefs: Beliefs, sure: float) -> Fate:
+def _fate(one: CastThumb, beliefs: Beliefs, sure: float) -> Fate:
     """The first reason that applies: what the person said, then what the others think."""
     good = beliefs.good.get(one.reply_id, beliefs.base_rate)
     reasons: tuple[tuple[Fate, bool], ...] = (
         ("refused", one.consent == "no"),
-        ("dismissed", one.rater in beliefs.dismissed),
+        ("dismissed", one.rater_hash in beliefs.dismissed),
         ("wrong_fact", one.reason == "wrong_fact"),
         ("counts_only", one.consent == "vote"),
         ("unasked", one.consent == "unasked"),
         ("others_unasked", one.silent_others > 0),
         ("disputed", one.reply_id in beliefs.disputed),
         ("unsure", max(good, 1 - good) <= sure),
-        ("outvoted", (good > sure) != one.is_up),
-        ("flagged", one.is_flagged and one.is_up),
+        ("outvoted", (good > sure) != (one.value > 0)),
+        ("flagged", bool(one.guard) and one.value > 0),
         ("held_out", is_held_out(one.conversation_id)),
     )
     return next((fate for fate, applies in reasons if applies), "trains")

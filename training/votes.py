@@ -68,7 +68,7 @@ def _row(votes: Sequence[Verdict], spoken: Spoken, rewrite: Rewrite) -> VoteRow:
         completion=rewrite(spoken.text),
         is_good=is_good,
         weight=first.good if is_good else 1 - first.good,
-        vote_ids=tuple(vote.thumb.vote_id for vote in votes),
+        vote_ids=tuple(vote.thumb.id for vote in votes),
         is_held_out=first.fate == "held_out",
     )
 

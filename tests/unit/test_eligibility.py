@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from training.eligibility import Thumb, decide, is_held_out, lacking
+from data.records import CastThumb
+from training.eligibility import decide, is_held_out, lacking
 
 
 def conversation(*, held_out):
@@ -16,15 +17,16 @@ def conversation(*, held_out):
 TALK, MEASURED = conversation(held_out=False), conversation(held_out=True)
 
 
-def thumb(number, rater="ann", *, is_up=True, **more):
-    values = {"conversation_id": TALK, "persona": "li_bai", "consent": "yes", "is_moderator": False} | more
-    return Thumb(number, f"r{number}", rater=rater, is_up=is_up, **values)
+def thumb(number, rater="ann", *, value=1, **more):
+    values = {"conversation_id": TALK, "consent": "yes", "role": "user", "reason": None} | more
+    values = {"guard": None, "messages": 3, "silent_others": 0} | values
+    return CastThumb(number, f"r{number}", persona="li_bai", rater_hash=rater, value=value, **values)
 
 
 def proven(rater="ann", many=14):
     """Thumbs with which a rater agreed with a moderator."""
     own = [thumb(number, rater) for number in range(1000, 1000 + many)]
-    gold = [replace(one, rater="moderator", is_moderator=True, vote_id=one.vote_id + 5000) for one in own]
+    gold = [replace(one, rater_hash="moderator", role="moderator", id=one.id + 5000) for one in own]
     return [*own, *gold]
 
 
@@ -42,17 +44,17 @@ def fate(one, others=()):
         ({"consent": "unasked"}, "unasked"),
         ({"consent": "no"}, "refused"),
         ({"silent_others": 1}, "others_unasked"),
-        ({"is_flagged": True}, "flagged"),
-        ({"reason": "wrong_fact", "is_up": False}, "wrong_fact"),
-        ({"is_up": False}, "unsure"),
-        ({"rater": "stranger"}, "trains"),
+        ({"guard": "loop"}, "flagged"),
+        ({"reason": "wrong_fact", "value": -1}, "wrong_fact"),
+        ({"value": -1}, "unsure"),
+        ({"rater_hash": "stranger"}, "trains"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value) or "agreed",
 )
 def test_the_first_reason_that_applies_is_the_fate(change, expected):
     one = replace(thumb(1), **change)
     found = fate(one)
-    if "rater" in change:
+    if "rater_hash" in change:
         # A stranger's single thumb passes only at the base rate that the proven votes made.
         assert found in {"trains", "unsure"}
     else:
@@ -60,19 +62,19 @@ def test_the_first_reason_that_applies_is_the_fate(change, expected):
 
 
 def test_what_moderators_say_settles_and_their_quarrel_waits():
-    against = replace(thumb(1, "moderator", is_up=False, is_moderator=True), vote_id=77)
+    against = replace(thumb(1, "moderator", value=-1, role="moderator"), id=77)
     one = thumb(1)
     assert fate(one, [against]) == "outvoted"
-    another = replace(thumb(1, "other", is_moderator=True), vote_id=78)
+    another = replace(thumb(1, "other", role="moderator"), id=78)
     assert fate(one, [against, another]) == "disputed"
 
 
 def test_who_said_no_or_nothing_is_not_counted_and_who_said_only_the_vote_is():
     one = thumb(1, "newcomer")
     alone = decide([one])[0].good
-    refused = decide([one, replace(thumb(1, "b", consent="no"), vote_id=2)])[0].good
-    counted = decide([one, replace(thumb(1, "b", consent="vote"), vote_id=2)])[0].good
-    silent = decide([one, replace(thumb(1, "b", consent="unasked"), vote_id=2)])[0].good
+    refused = decide([one, replace(thumb(1, "b", consent="no"), id=2)])[0].good
+    counted = decide([one, replace(thumb(1, "b", consent="vote"), id=2)])[0].good
+    silent = decide([one, replace(thumb(1, "b", consent="unasked"), id=2)])[0].good
     assert alone == refused == silent < counted
 
 
@@ -88,9 +90,9 @@ def test_a_run_lacks_nothing_when_rows_raters_both_labels_and_a_hold_out_are_the
     for number in range(120):
         is_up = number % 3 > 0
         talk = MEASURED if number < 45 else TALK
-        votes.append(thumb(number, raters[number % 6], is_up=is_up, conversation_id=talk))
+        votes.append(thumb(number, raters[number % 6], value=1 if is_up else -1, conversation_id=talk))
         votes.append(
-            replace(thumb(number, "moderator", is_up=is_up, is_moderator=True), vote_id=number + 5000)
+            replace(thumb(number, "moderator", value=1 if is_up else -1, role="moderator"), id=number + 5000)
         )
     verdicts = decide(votes)
     assert lacking(verdicts) == {}
