@@ -23,12 +23,14 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
+from bot.another import Another
 from bot.banner import greet
 from bot.control import parsed
 from bot.control import serve as serve_control
 from bot.conversation import Conversation
 from bot.desk import COMMANDS, Desk
 from bot.engine_process import EngineAddress, engine_child, wait_for_engine
+from bot.erase import finish, forget
 from bot.errors import BotError, EngineGone
 from bot.moderators import Moderators
 from bot.outbox import Outbox
@@ -111,6 +113,7 @@ async def make_bot(settings: Settings, home: Home, engine: HttpEngine) -> AsyncI
         raise BotError("No persona can be loaded; mend the folders named above.")
     clock, pace = SystemClock(), Pace(SystemClock())
     async with open_store(home.store) as store:
+        await finish(store, home)
         reconciler = Reconciler(store, engine, home, shipped=SHIPPED_ADAPTERS)
         outbox = Outbox(store, pace, clock)
         turns = Turns(store, engine, reconciler, outbox=outbox, pace=pace, clock=clock)
@@ -123,6 +126,8 @@ async def make_bot(settings: Settings, home: Home, engine: HttpEngine) -> AsyncI
             secret=home.secret(),
             clock=clock,
             moderators=Moderators(settings.moderators),
+            another=Another(store, engine, reconciler, clock),
+            forget=partial(forget, store, home),
         )
         yield Bot(settings, home, store, engine, cast, reconciler, core)
 

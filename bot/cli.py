@@ -19,6 +19,7 @@ from bot.cli_data import data_app
 from bot.cli_desk import adapters_app, votes_app
 from bot.cli_eval import evaluate
 from bot.cli_shared import awaited, quiet_settings, settings_now
+from bot.cli_user import user_app
 from bot.errors import BotError
 from bot.settings import Settings
 from data.errors import DataError
@@ -39,6 +40,7 @@ app.add_typer(personas_app, name="personas")
 app.add_typer(data_app, name="data")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(votes_app, name="votes")
+app.add_typer(user_app, name="user")
 app.command("eval", epilog="example: troupe eval li_bai --replies")(evaluate)
 
 BASE = "base"

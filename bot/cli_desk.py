@@ -90,14 +90,16 @@ def votes_export(
     persona: Annotated[str, typer.Argument()],
     out: Annotated[Path, typer.Option(help="the file to write, JSON lines")],
     shape: Annotated[str, typer.Option(help="trl, or llamafactory")] = "trl",
+    pairs: Annotated[bool, typer.Option("--pairs", help="comparisons (DPO) instead of thumbs (KTO)")] = False,  # noqa: FBT002
 ) -> None:
     """Write the rows that votes make by now: only what people agreed to, scrubbed, none that is held out."""
     from training.votes import SHAPES  # noqa: PLC0415
 
     if shape not in SHAPES:
         raise typer.BadParameter(f"There is no shape {shape}; there are {', '.join(SHAPES)}.")
-    found = consulted("export", persona=persona, shape=shape, out=str(out.resolve()))
-    typer.echo(f"{found['out']} has {found['rows']} rows, {found['good']} of them good.")
+    found = consulted("export", persona=persona, shape=shape, out=str(out.resolve()), pairs=pairs)
+    told = "comparisons" if pairs else f"rows, {found['good']} of them good"
+    typer.echo(f"{found['out']} has {found['rows']} {told}.")
 
 
 @adapters_app.command("verify", epilog="example: troupe adapters verify data/starter/adapters/li_bai/v0")
@@ -126,7 +128,7 @@ def _print_next_run(run: Any) -> None:
     typer.echo(f"The next run of {run['persona']} {state}.")
 
 
-def consulted(command: str, **arguments: str) -> Any:
+def consulted(command: str, **arguments: str | bool) -> Any:
     from bot.app import starter_or  # noqa: PLC0415
     from bot.desk import consult  # noqa: PLC0415
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.platform import Command, VoteOutcome
+from bot.privacy import PRIVATE, forget_question, privacy
 from bot.resolve import choices, resolve, scope_id, scope_to_set
 from bot.sentences import sentence
 from bot.votes import consent_question
@@ -33,9 +34,11 @@ async def carry_out(
         place = command.place
         await store.close_conversation(place.platform, place.chat, place.thread, slug)
         return VoteOutcome(sentence("reset", lang))
-    if command.name == "help":
-        return VoteOutcome(sentence("help", lang, name=persona.names[lang]))
-    return VoteOutcome(sentence("command_unknown", lang))
+    if command.name in PRIVATE:
+        asks = command.name == "privacy"
+        return privacy(lang, await store.consent(user)) if asks else forget_question(lang, user)
+    word = "help" if command.name == "help" else "command_unknown"
+    return VoteOutcome(sentence(word, lang, name=persona.names[lang]))
 
 
 async def _persona(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
 
+from bot.another import Another
 from bot.commands import carry_out
 from bot.decide import decide
 from bot.inbox import event_of, item_of
@@ -28,14 +29,16 @@ from bot.platform import (
     Shown,
     VoteOutcome,
 )
+from bot.privacy import FORGET, answer_forget, in_public
 from bot.queue import FairQueue, QueueFull, Waiting
 from bot.resolve import choices, resolve
+from bot.review import Review
 from bot.sentences import sentence
 from bot.suspects import MOST_ATTEMPTS, Suspects, is_suspect
 from bot.turns import Turn, Turns
 from bot.votes import cast
 from data.clock import Clock
-from data.errors import DataError
+from data.errors import DataError, Forgotten
 from data.home import rater_hash
 from data.records import InboxItem
 from data.script import script_of
@@ -80,6 +83,8 @@ class Conversation:
         secret: bytes,
         clock: Clock,
         moderators: Moderators,
+        another: Another,
+        forget: Callable[[str], Awaitable[object]],
     ) -> None:
         self._store = store
         self._turns = turns
@@ -88,6 +93,8 @@ class Conversation:
         self._default = default if default in cast.personas else next(iter(cast.personas))
         self._secret = secret
         self._moderators = moderators
+        self._forget = forget
+        self._review = Review(store, another, cast, secret=secret, moderators=moderators)
         self._ports: dict[str, Port] = {}
         self._read: dict[str, int] = {}
         self._queue: FairQueue[_Job] = FairQueue()
@@ -123,12 +130,18 @@ class Conversation:
         return len(new)
 
     async def command(self, command: Command) -> VoteOutcome:
+        if command.name == "review":
+            return await self._review.begin(command)
         return await carry_out(
             command, store=self._store, cast=self._cast, default=self._default, secret=self._secret
         )
 
-    async def press(self, press: Press) -> VoteOutcome:
-        return await cast(press, self._store, self._secret, moderators=self._moderators)
+    async def press(self, press: Press, *, again: bool = False) -> VoteOutcome:
+        if press.data.startswith("review:"):
+            return await self._review.press(press, again=again)
+        if press.data.startswith(f"{FORGET}:"):
+            return await answer_forget(press, self._secret, self._forget)
+        return await cast(press, self._store, self._secret, moderators=self._moderators, again=again)
 
     async def cursor(self, platform: PlatformName, name: str) -> str | None:
         return await self._store.cursor(platform, name)
@@ -278,6 +291,8 @@ class Conversation:
             return
         try:
             await self._do(job, attempt)
+        except Forgotten:
+            _log.info("turn.forgotten")
         except DataError:
             raise
         except Exception as error:  # noqa: BLE001 - a turn's edge
@@ -289,16 +304,14 @@ class Conversation:
     async def _do(self, job: _Job, attempt: int) -> None:
         port = self._ports[job.item.platform]
         if isinstance(job.event, Press):
-            outcome = await cast(
-                job.event, self._store, self._secret, moderators=self._moderators, again=attempt > 1
-            )
+            outcome = await self.press(job.event, again=attempt > 1)
             try:
                 await port.acknowledge(job.event, outcome)
             except PortError as error:
                 # The vote is stored; only the thanks got lost.
                 _log.warning("press.unacknowledged", reason=str(error))
         elif isinstance(job.event, Command):
-            outcome = await self.command(job.event)
+            outcome = in_public(job.event) or await self.command(job.event)
             await self._outbox.say(self._letter(job, "command"), outcome.text, buttons=outcome.buttons)
         else:
             await self._turns.answer(await self._turn(job, job.event))

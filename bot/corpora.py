@@ -18,6 +18,9 @@ __all__ = ["Checked", "gather"]
 
 DIALOGUES = "dialogues.jsonl"
 ANACHRONISMS = "anachronisms.txt"
+# Held-out questions, of each persona and of all.
+HELD_OUT = ("probes.jsonl", "sycophancy.jsonl")
+SHARED_HELD_OUT = "safety.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ def gather(
     paths = {name: _path(name, ours) for name in wanted or ours}
     read = {path.resolve(): read_corpus(path) for path in ours.values()}
     project = tuple(row for corpus in read.values() for row in corpus.rows)
-    probes = tuple(probe for persona in cast.values() for probe in _probes(persona.folder))
+    held_out = [persona.folder / name for persona in cast.values() for name in HELD_OUT]
+    probes = tuple(probe for path in (*held_out, sets / SHARED_HELD_OUT) for probe in _probes(path))
     for name, path in paths.items():
         corpus = read.get(path.resolve()) or read_corpus(path)
         owner = owners.get(path.resolve(), speaker)
@@ -112,8 +116,7 @@ def _lexicon(path: Path) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
-def _probes(folder: Path) -> Iterator[Probe]:
-    path = folder / "probes.jsonl"
+def _probes(path: Path) -> Iterator[Probe]:
     if not path.is_file():
         return
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):

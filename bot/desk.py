@@ -1,4 +1,4 @@
-"""What the operator asks of the store: versions of adapters, what is live, counts of votes.
+"""What the operator asks of the store: versions of adapters, what is live, counts of votes, people's rights.
 
 The running bot serves it over its control socket; where none runs, the command takes the store's lock itself.
 """
@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bot import rights
 from bot.control import ask
 from bot.errors import BotError, ControlUnavailable
-from bot.next_run import next_runs, vote_rows
+from bot.next_run import next_runs, votes_so_far
 from bot.reconcile import mirror
 from data.home import Home, write_atomically
 from data.manifest import ManifestError, base_fingerprint, verify
-from data.records import Adapter, AliasName
+from data.records import Adapter
 from data.sqlite import open_store
 from data.store import Store
 from engine.protocol import model_name
@@ -27,9 +28,9 @@ from training.votes import SHAPES
 
 __all__ = ["COMMANDS", "Desk", "consult"]
 
-COMMANDS = ("adapters", "promote", "rollback", "votes", "export")
+COMMANDS = ("adapters", "promote", "rollback", "votes", "export", *rights.COMMANDS)
 # What these ask has nothing to do with a base.
-OF_ANY_BASE = ("votes", "export")
+OF_ANY_BASE = ("votes", "export", *rights.COMMANDS)
 OPERATOR = "operator"
 
 Answer = Mapping[str, Any]
@@ -55,15 +56,15 @@ class Desk:
             return {"votes": counts, "next_runs": next_runs(await self._store.thumbs())}
         if command == "adapters":
             return {"adapters": await self._adapters()}
+        if command in rights.COMMANDS:
+            return await rights.answer(self._store, self._home, request)
         persona = str(request.get("persona"))
         if command == "export":
-            return await self._export(persona, str(request.get("shape")), Path(str(request.get("out"))))
+            out, shape = Path(str(request.get("out"))), str(request.get("shape"))
+            return await self._export(persona, shape, out, pairs=bool(request.get("pairs")))
         if command == "promote":
             return await self._promote(persona, await self._version(persona, str(request.get("version"))))
-        previous = await self._aliased(persona, "previous")
-        if previous is None:
-            raise BotError(f"{persona} has no previous version to go back to.")
-        return await self._promote(persona, previous)
+        return await self._roll_back(persona)
 
     async def _adapters(self) -> list[Answer]:
         aliases = await self._store.aliases(self._base)
@@ -84,24 +85,47 @@ class Desk:
             for row in await self._store.adapters(self._base)
         ]
 
-    async def _export(self, persona: str, shape: str, out: Path) -> Answer:
-        rows = [row for row in await vote_rows(self._store, persona) if not row.is_held_out]
+    async def _export(self, persona: str, shape: str, out: Path, *, pairs: bool) -> Answer:
+        votes = await votes_so_far(self._store, persona)
+        rows = votes.pairs if pairs else votes.thumbs
         lines = [json.dumps(SHAPES[shape](row), ensure_ascii=False) + "\n" for row in rows]
         try:
             await asyncio.to_thread(write_atomically, out, "".join(lines), mode=0o600)
         except OSError as error:
             raise BotError(f"{out} cannot be written: {error.strerror or error}.") from error
-        return {"rows": len(rows), "good": sum(row.is_good for row in rows), "out": str(out)}
+        good = len(rows) if pairs else sum(thumb.is_good for thumb in votes.thumbs)
+        return {"rows": len(rows), "good": good, "out": str(out)}
 
     async def _promote(self, persona: str, adapter: Adapter) -> Answer:
+        await self._check(adapter)
+        await self._store.promote(persona, self._base, adapter.digest, actor=OPERATOR)
+        return await self._live(persona)
+
+    async def _roll_back(self, persona: str) -> Answer:
+        ledger = self._store.ledger
+        way = await ledger.way_back(persona, self._base)
+        if way is None or (way.digest is None and not way.is_canary):
+            raise BotError(f"{persona} has no previous version to go back to.")
+        if way.digest is not None and not way.is_canary:
+            await self._check(await self._version(persona, way.digest))
+        await ledger.roll_back_persona(persona, self._base, OPERATOR, "An operator rolled it back.")
+        return await self._live(persona)
+
+    async def _check(self, adapter: Adapter) -> None:
         try:
             await asyncio.to_thread(verify, Path(adapter.path), base_fingerprint=self._base)
         except ManifestError as error:
-            raise BotError(f"{persona} {adapter.version} cannot go live: {error}") from error
-        await self._store.promote(persona, self._base, adapter.digest, actor=OPERATOR)
+            raise BotError(f"{adapter.persona} {adapter.version} cannot go live: {error}") from error
+
+    async def _live(self, persona: str) -> Answer:
+        """What the persona speaks with from now on; the mirror says so too."""
         aliases = await self._store.aliases(self._base)
-        mirror(self._home, self._base, {one.persona: one for one in aliases if one.alias == "champion"})
-        return {"persona": persona, "version": adapter.version, "name": model_name(persona, adapter.digest)}
+        champions = {one.persona: one for one in aliases if one.alias == "champion"}
+        mirror(self._home, self._base, champions)
+        live = champions.get(persona)
+        if live is None:
+            return {"persona": persona, "version": "its card", "name": "no adapter"}
+        return {"persona": persona, "version": live.version, "name": model_name(persona, live.digest)}
 
     async def _version(self, persona: str, wanted: str) -> Adapter:
         rows = [row for row in await self._store.adapters(self._base) if row.persona == persona]
@@ -111,12 +135,6 @@ class Desk:
         known = ", ".join(row.version for row in rows) or "none"
         raise BotError(f"{persona} has no version {wanted} for this base; there are: {known}.")
 
-    async def _aliased(self, persona: str, alias: AliasName) -> Adapter | None:
-        named = [one for one in await self._store.aliases(self._base) if one.alias == alias]
-        digest = next((one.digest for one in named if one.persona == persona), None)
-        rows: Sequence[Adapter] = await self._store.adapters(self._base)
-        return next((row for row in rows if row.persona == persona and row.digest == digest), None)
-
     @property
     def _base(self) -> str:
         if self._fingerprint is None:
@@ -124,7 +142,7 @@ class Desk:
         return self._fingerprint
 
 
-async def consult(home: Home, base: Path, command: str, **arguments: str) -> Answer:
+async def consult(home: Home, base: Path, command: str, **arguments: str | bool) -> Answer:
     """Asks the running bot, else looks into the store with the lock held.
 
     Raises:

@@ -11,10 +11,11 @@ from data.records import CastThumb
 from data.scrub import scrub
 from data.store import Store
 from personas.prompt import Message
-from training.eligibility import USABLE, Verdict, decide, lacking
-from training.votes import Spoken, VoteRow, rows_of
+from training.eligibility import Verdict, decide, lacking
+from training.vote_rows import Votes
+from training.votes import Cast, Spoken, named, votes_of
 
-__all__ = ["FATES", "LACKING", "next_runs", "vote_rows"]
+__all__ = ["FATES", "LACKING", "next_runs", "votes_so_far"]
 
 # In the words of `troupe votes stats`; the first two are of use.
 FATES = {
@@ -23,6 +24,7 @@ FATES = {
     "counts_only": "only the vote: counted, not trained on",
     "unasked": "waits: the rater has not answered the consent question",
     "refused": "the rater said no",
+    "consumed": "learnt already: a version that went live was trained on it",
     "others_unasked": "waits: somebody else in the conversation has not agreed",
     "unsure": "too few or too different votes on the reply",
     "outvoted": "the other votes say the opposite",
@@ -31,6 +33,7 @@ FATES = {
     "flagged": "a thumb up for a reply that a guard flagged",
     "over_cap": "more than one rater's share",
     "dismissed": "the rater is wrong more often than right",
+    "tired": "in two runs that did not last: back into review",
 }
 LACKING = {
     "rows": "usable replies",
@@ -57,17 +60,20 @@ def next_runs(thumbs: Sequence[CastThumb]) -> list[Mapping[str, Any]]:
     return found
 
 
-async def vote_rows(store: Store, persona: str) -> list[VoteRow]:
-    """The rows that the persona's thumbs make by now, those kept for measuring among them."""
-    verdicts = _decided(await store.thumbs(), persona)
+async def votes_so_far(store: Store, persona: str) -> Votes:
+    """The rows that the persona's votes make by now."""
+    cast = Cast(
+        _decided(await store.thumbs(), persona),
+        [one for one in await store.pairs() if one.persona == persona],
+        [one for one in await store.rewrites() if one.persona == persona],
+    )
     spoken: dict[str, Spoken] = {}
-    usable = (verdict.thumb.reply_id for verdict in verdicts if verdict.fate in USABLE)
-    for reply_id in dict.fromkeys(usable):
+    for reply_id in named(cast):
         reply = await store.reply(reply_id)
         if reply is not None and reply.text:
             messages = tuple(Message(**message) for message in json.loads(reply.messages))
             spoken[reply_id] = Spoken(messages, reply.text)
-    return rows_of(verdicts, spoken, scrub)
+    return votes_of(cast, spoken, scrub)
 
 
 def _decided(thumbs: Sequence[CastThumb], persona: str) -> list[Verdict]:

@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 __all__ = [
+    "Ask",
     "Button",
     "Capabilities",
+    "Card",
     "Command",
     "Core",
     "Cursor",
     "Event",
     "Incoming",
+    "Line",
     "Place",
     "PlatformName",
     "Port",
@@ -68,7 +71,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command typed or clicked; ``name`` is persona, reset, help or start."""
+    """A command typed or clicked; ``name`` is what the person typed, known here or not."""
 
     place: Place
     message_id: str
@@ -78,21 +81,23 @@ class Command:
     is_direct: bool = False
     lang_hint: str | None = None
     persona_hint: str | None = None  # the page's picked persona
+    roles: tuple[str, ...] = ()  # as a press has them
 
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """A press on a button under a reply or under the consent question.
+    """A press on a button under a reply, under the consent question or under a reply to be reviewed.
 
-    ``data`` is the button's own data: ``vote:<reply_id>:u|d``, ``why:<reply_id>:<reason>``
-    or ``consent:yes|no|vote``.
+    ``data`` is the button's own data: ``vote:<reply_id>:u|d``, ``why:<reply_id>:<reason>``,
+    ``consent:yes|no|vote``, ``review:<reply_id>:<what is thought of it>`` or
+    ``forget:everything|keep:<whose question it was>``.
     """
 
     place: Place
     press_id: str
     user: str
     data: str
-    text: str = ""  # a reason in the person's own words, where the platform has a field for it
+    text: str = ""  # a reason or another reply in the person's own words, where there is a field for it
     is_direct: bool = False
     lang_hint: str | None = None
     is_bot: bool = False
@@ -130,14 +135,54 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A text that the person is asked for; it comes back as a press with this data and the text."""
+
+    data: str
+    text: str  # what stands in the field at first, where the platform has one
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that was said in a chat, with the name of who said it."""
+
+    speaker: str
+    text: str
+    is_persona: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A reply to be judged, for a platform that lays it out itself.
+
+    ``replies`` are one, or two to choose from, and ``buttons`` what can be said of them. ``notice`` is what
+    came of the press before, "" where nothing is to be said.
+    """
+
+    reply_id: str
+    speaker: str
+    said: tuple[Line, ...]
+    replies: tuple[str, ...]
+    buttons: tuple[Button, ...]
+    waiting: int
+    judged: int
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class VoteOutcome:
     """What to tell the person, privately, after a press.
 
-    ``buttons`` are the consent question's three answers, or the reasons after a thumb down.
+    ``buttons`` are the consent question's three answers, the reasons after a thumb down, or what a moderator
+    can make of a reply; ``card`` is that reply, which the text holds as well. ``is_forgotten``: what is shown
+    of the person's conversations is to be taken away, too.
     """
 
     text: str
     buttons: tuple[Button, ...] = field(default=())
+    ask: Ask | None = None
+    card: Card | None = None
+    is_forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

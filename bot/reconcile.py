@@ -135,7 +135,10 @@ class Reconciler:
             await self._engine.unload(name)
 
     async def _register(self, fingerprint: str) -> None:
+        runs = {run.id for run in await self._store.ledger.runs()}
         for folder in self._folders():
+            if folder.name in runs:
+                continue  # registered when the run is trained; one that was only tried is nobody's first
             name = f"{folder.parent.name}/{folder.name}"
             try:
                 manifest = await asyncio.to_thread(verify, folder, base_fingerprint=fingerprint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +20,13 @@ from fastapi import APIRouter, Header, HTTPException, Response
 from pydantic import BaseModel
 
 from bot.errors import BotError
+from data.clock import SystemClock
 from data.home import Home
+from data.ids import new_id
 from data.manifest import ManifestError, verify
-from data.records import Adapter, NewRun, Run
-from data.snapshot import write_corpus_snapshot
+from data.records import Adapter
+from data.run_records import NewRun, Run
+from data.snapshot import write_snapshot
 from data.store import Store
 from personas.loader import Persona
 
@@ -58,11 +62,11 @@ class Runs:
         """
         if not persona.examples.all:
             raise BotError(f"{persona.slug} has no dialogues.jsonl to train on; write some dialogues first.")
-        name = f"{persona.slug}-{secrets.token_hex(4)}"
-        folder = self._home.snapshots / name
+        # Its name is known before its row is there: no row ever names a folder that is not written.
+        run_id = new_id(SystemClock().now())
         snapshot = await asyncio.to_thread(
-            write_corpus_snapshot,
-            folder,
+            write_snapshot,
+            self._home.snapshots / run_id,
             persona_folder=persona.folder,
             general=[path for set_ in SETS if (path := self._sets / set_).is_file()],
             base=self._base,
@@ -70,18 +74,23 @@ class Runs:
             recipe=recipe,
             seed=SEED,
         )
-        run_id = await self._store.add_run(
-            NewRun(persona.slug, self._fingerprint, "corpus", SEED, snapshot_digest=snapshot.digest)
+        new = NewRun(
+            persona.slug,
+            self._fingerprint,
+            "corpus",
+            SEED,
+            id=run_id,
+            state="snapshotted",
+            snapshot_digest=snapshot.digest,
         )
-        if run_id is None:
+        if await self._store.ledger.open_run(new) is None:
+            await asyncio.to_thread(shutil.rmtree, self._home.snapshots / run_id)
             raise BotError(f"A run of {persona.slug} is going on already; wait for it to end.")
-        # The folder is found by the run's id from now on.
-        folder.rename(self._home.snapshots / run_id)
         return run_id
 
     async def train_here(self, owner: str, *, threads: int | None = None) -> str | None:
         """Claims the oldest waiting run and trains it in a subprocess; returns as `finish` does."""
-        run = await self._store.claim_run(owner, lease_s=LEASE_S)
+        run = await self._store.ledger.claim(owner, lease_s=LEASE_S)
         if run is None:
             return None
         command = [sys.executable, "-m", "training"]
@@ -103,7 +112,7 @@ class Runs:
 
     async def claim(self, owner: str) -> Mapping[str, Any] | None:
         """What a worker needs to train the next run; paths are relative to the shared folder."""
-        run = await self._store.claim_run(owner, lease_s=LEASE_S)
+        run = await self._store.ledger.claim(owner, lease_s=LEASE_S)
         if run is None:
             return None
         root = self._home.root
@@ -116,11 +125,12 @@ class Runs:
         }
 
     async def renew(self, run_id: str, owner: str, attempt: int) -> bool:
-        return await self._store.renew_run(run_id, owner, attempt, lease_s=LEASE_S)
+        return await self._store.ledger.renew(run_id, owner, attempt, lease_s=LEASE_S)
 
     async def finish(self, run_id: str, owner: str, attempt: int, *, error: str | None) -> str | None:
         """Registers what a run made; returns the run's last state, None where another attempt has it."""
-        run = next((run for run in await self._store.runs() if run.id == run_id), None)
+        ledger = self._store.ledger
+        run = await ledger.run(run_id)
         if run is None:
             return None
         adapter = None
@@ -129,22 +139,21 @@ class Runs:
                 adapter = await asyncio.to_thread(self._verified, run)
             except ManifestError as problem:
                 error = str(problem)
-        state = "failed" if adapter is None else "promoted"
-        report = None if adapter is None else adapter.report
-        text = None if error is None else error[:LONGEST_ERROR]
-        if not await self._store.finish_run(run_id, owner, attempt, state, report=report, error=text):
-            return None
         if adapter is None:
+            text = (error or "")[:LONGEST_ERROR]
+            if not await ledger.fail(run_id, owner, attempt, text):
+                return None
             _log.error("run.failed", run=run_id, persona=run.persona, reason=error)
-            return state
-        became = await self._store.add_adapter(adapter, champion_if_none=True)
-        _log.info("run.finished", run=run_id, persona=run.persona, version=adapter.version, champion=became)
+            return "failed"
+        state = await ledger.trained(run_id, owner, attempt, adapter, adapter.report)
+        if state is not None:
+            _log.info("run.trained", run=run_id, persona=run.persona, version=adapter.version, state=state)
         return state
 
     async def _keep(self, run: Run, owner: str) -> None:
         while True:
             await asyncio.sleep(LEASE_S / 3)
-            await self._store.renew_run(run.id, owner, run.attempt, lease_s=LEASE_S)
+            await self._store.ledger.renew(run.id, owner, run.attempt, lease_s=LEASE_S)
 
     def _snapshot(self, run: Run) -> Path:
         return self._home.snapshots / run.id

@@ -7,6 +7,7 @@ An unknown key, in the file or in the environment, is an error that names it.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bot.errors import SettingsWrong
 from bot.moderators import FORM
+from training.schedule import Cron, QuietHours, time_zone
 
 __all__ = ["SECRETS", "Settings", "load_settings"]
 
@@ -24,6 +26,8 @@ SECRETS = {"DISCORD_TOKEN": "discord_token", "TELEGRAM_TOKEN": "telegram_token"}
 PREFIX = "TROUPE_"
 # In the environment, with commas between.
 LISTS = ("engine_urls", "moderators")
+# Where moderators are told of runs; a group's number on Telegram begins with a minus.
+CHANNEL = re.compile(r"discord:[0-9]+|telegram:-?[0-9]+")
 # The path of the settings file itself.
 CONFIG = "TROUPE_CONFIG"
 
@@ -43,7 +47,30 @@ def _moderator(value: str) -> str:
     return name
 
 
+def _channel(value: str) -> str:
+    name = value.strip()
+    if not CHANNEL.fullmatch(name):
+        raise ValueError(f"{name!r} names no channel; write discord:CHANNEL_ID or telegram:CHAT_ID")
+    return name
+
+
+def _schedule(value: str) -> str:
+    return Cron(value.strip()).text
+
+
+def _zone(value: str) -> str:
+    return time_zone(value.strip()).key
+
+
+def _hours(value: str) -> str:
+    return QuietHours(value.strip()).text
+
+
 Moderator = Annotated[str, AfterValidator(_moderator)]
+Channel = Annotated[str, AfterValidator(_channel)]
+Schedule = Annotated[str, AfterValidator(_schedule)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Hours = Annotated[str, AfterValidator(_hours)]
 
 
 class Settings(BaseModel):
@@ -66,6 +93,16 @@ class Settings(BaseModel):
     telegram_api_url: str | None = None
     worker_secret: Secret = None
     moderators: tuple[Moderator, ...] = ()
+    moderators_channel: Annotated[Channel | None, BeforeValidator(_none_if_empty)] = None
+    train_cron: Schedule = "0 4 * * mon"
+    time_zone: Zone = "UTC"
+    quiet_hours: Hours = ""
+    train_policy: Literal["coexist", "pause", "external"] = "coexist"
+    train_rows: int = Field(default=50, ge=1)
+    gate: Literal["auto", "approve"] = "auto"
+    canary_share: int = Field(default=10, ge=1, le=100)
+    canary_hours: float = Field(default=24.0, gt=0, allow_inf_nan=False)
+    canary_replies: int = Field(default=100, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
@@ -89,7 +126,8 @@ def load_settings(environment: Mapping[str, str], *, config: Path | None = None)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise SettingsWrong(f"The setting {name} is not valid: {first['msg']}.") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SettingsWrong(f"The setting {name} is not valid: {reason}.") from None
 
 
 def _from_file(path: Path, *, required: bool) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class Turns:
         self._tokens.use(info)
         place = turn.letter.place
         conversation = await self._store.conversation(
-            place.platform, place.chat, place.thread, turn.persona.slug
+            place.platform, place.chat, place.thread, turn.persona.slug, is_direct=turn.incoming.is_direct
         )
         champion = self._reconciler.champion(turn.persona.slug)
         # Where the base's tokenizer is not here the engine counts, and may hang as well as over a reply.
@@ -193,6 +193,7 @@ class Turns:
                 seed=composed.sampling.seed or 0,
                 adapter=champion.name if champion else None,
                 adapter_digest=champion.digest if champion else None,
+                last_erasure=conversation.last_erasure,
                 **_base(info),
             )
         )
@@ -210,12 +211,13 @@ class Turns:
             try:
                 result = await self._stream(turn, composed, writer)
                 # Stored before it is shown whole: what people have seen is never unknown to us.
+                is_kept = False
                 if result.text:
-                    await self._store.complete_reply(reply.id, result, [said])
+                    is_kept = await self._store.complete_reply(reply.id, result, [said])
                 else:
                     await self._store.fail_reply(reply.id, f"no words, {result.finish_reason}")
                 text = result.text or turn.said("speechless")
-                writer.finish(text, buttons=_thumbs(reply.id) if result.text else ())
+                writer.finish(text, buttons=_thumbs(reply.id) if is_kept else ())
                 await shown
             except EngineError as error:
                 # Raised outside the group, which would wrap it.

@@ -11,7 +11,7 @@ from data.script import Lang, lang_of
 from data.store import Store
 from data.text import clean
 
-__all__ = ["cast", "consent_question"]
+__all__ = ["cast", "consent_buttons", "consent_question"]
 
 ANSWERS: tuple[Answer, ...] = ("yes", "no", "vote")
 VALUES = {"u": 1, "d": -1}
@@ -47,8 +47,11 @@ async def cast(
 
 
 def consent_question(lang: Lang) -> VoteOutcome:
-    buttons = tuple(Button(button(answer, lang), f"consent:{answer}") for answer in ANSWERS)
-    return VoteOutcome(sentence("consent", lang), buttons)
+    return VoteOutcome(sentence("consent", lang), consent_buttons(lang))
+
+
+def consent_buttons(lang: Lang) -> tuple[Button, ...]:
+    return tuple(Button(button(answer, lang), f"consent:{answer}") for answer in ANSWERS)
 
 
 async def _thumb(press: Press, ballot: Ballot, lang: Lang, store: Store, *, again: bool) -> VoteOutcome:

@@ -10,12 +10,15 @@ from data.statements import Session
 
 __all__ = ["answer_consent", "cast", "give_reason"]
 
+# A matter for the lore, whoever is right: it opens a ticket.
+WRONG_FACT = "wrong_fact"
 COPIED = ("reply_id", "rater_hash", "role", "kind", "value", "reason", "other_reply_id", "text", "source")
 
 
 def cast(ballot: Ballot, now: float) -> Callable[[Session], Awaitable[VoteOfRater]]:
     async def unit(session: Session) -> VoteOfRater:
-        if await session.one("reply_by_id", id=ballot.reply_id) is None:
+        reply = await session.one("reply_by_id", id=ballot.reply_id)
+        if reply is None or (reply["text"] is None and reply["state"] != "generating"):
             return VoteOfRater("no_reply")
         row = {name: getattr(ballot, name) for name in COPIED}
         live = await session.one(
@@ -81,4 +84,7 @@ async def _replace(
     if live is not None:
         await session.run("close_vote", id=live["id"], now=now)
     answer = "unasked" if consent is None or consent["answer"] == "asked" else consent["answer"]
-    await session.run("add_vote", **row, consent=answer, now=now)
+    added = await session.one("add_vote", **row, consent=answer, now=now)
+    was_told = live is not None and live["reason"] == WRONG_FACT
+    if added is not None and (row["kind"], row["reason"]) == ("thumb", WRONG_FACT) and not was_told:
+        await session.run("open_ticket", vote_id=added["id"], now=now)

@@ -2,15 +2,20 @@
 
 DataError
 ├── CorpusUnreadable   a file to be checked holds no rows
+├── Forgotten          whoever asked was forgotten meanwhile
 ├── StoreLocked        another process owns the store
 ├── StoreNewer         the store was written by a newer version of this program
 ├── StoreUnavailable   a write could not be committed: whether it happened is unknown
-└── StoreBusy          too many writes wait
+├── StoreBusy          too many writes wait
+└── VotesGone          a run's votes were withdrawn, changed or learnt meanwhile
 """
 
 from __future__ import annotations
 
-__all__ = ["CorpusUnreadable", "DataError", "StoreBusy", "StoreLocked", "StoreNewer", "StoreUnavailable"]
+__all__ = [
+    "CorpusUnreadable", "DataError", "Forgotten", "StoreBusy", "StoreLocked", "StoreNewer",
+    "StoreUnavailable", "VotesGone",
+]  # fmt: skip
 
 
 class DataError(Exception):
@@ -22,6 +27,10 @@ class DataError(Exception):
 
 class CorpusUnreadable(DataError):
     """The file holds no rows with questions and answers."""
+
+
+class Forgotten(DataError):
+    """Whoever asked was forgotten meanwhile: nothing of it is stored."""
 
 
 class StoreLocked(DataError):
@@ -38,3 +47,7 @@ class StoreUnavailable(DataError):
 
 class StoreBusy(DataError):
     """Too many writes wait for the store."""
+
+
+class VotesGone(DataError):
+    """Votes of this run were withdrawn, changed or taken by another run meanwhile; read them anew."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
@@ -12,20 +13,22 @@ __all__ = [
     "Answer",
     "Audit",
     "Ballot",
+    "CastPair",
+    "CastRewrite",
     "CastThumb",
     "Consent",
     "Conversation",
+    "Erased",
     "InboxItem",
     "InboxKind",
     "InboxState",
     "NewReply",
-    "NewRun",
     "OutboxItem",
     "OutboxState",
+    "RebuildDue",
     "Reply",
     "ReplyState",
     "Result",
-    "Run",
     "Said",
     "Scope",
     "Utterance",
@@ -41,7 +44,7 @@ InboxState = Literal["pending", "handling", "done", "dead", "expired"]
 OutboxState = Literal["pending", "sending", "sent", "failed", "unknown"]
 ReplyState = Literal["generating", "complete", "failed"]
 VoteKind = Literal["thumb", "pair", "rewrite", "flag"]
-VoteChange = Literal["new", "changed", "same", "no_reply", "no_vote"]
+VoteChange = Literal["new", "changed", "same", "no_reply", "no_vote", "taken"]
 Consent = Literal["yes", "no", "vote", "unasked"]
 Answer = Literal["yes", "no", "vote"]
 Scope = Literal["thread", "channel", "guild", "user"]
@@ -73,6 +76,7 @@ class Conversation:
     thread: str
     persona: str
     created_at: float
+    last_erasure: int = 0  # when this was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class NewReply:
     adapter_digest: str | None = None
     arm: str | None = None
     parent_reply_id: str | None = None
+    last_erasure: int | None = None  # when the conversation was read from which ``messages`` was composed
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ class Result:
     completion_tokens: int | None = None
     first_text_s: float | None = None
     seconds: float | None = None
-    guard: str | None = None  # JSON: what the output guard took out
+    guard: str | None = None  # JSON: what the guards found, ["language", "repetition"]; None for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +234,8 @@ class CastThumb:
     """A live thumb with what decides whether it may train.
 
     ``messages``: how many the rater has written, in all chats. ``silent_others``: people besides the rater
-    whose words stand in the prompt and who have not agreed.
+    whose words stand in the prompt and who have not agreed. ``consumed``: a promoted incremental run has
+    learnt this judgement; ``tries``: so many incremental runs with it were rejected or rolled back.
     """
 
     id: int
@@ -244,6 +250,50 @@ class CastThumb:
     guard: str | None
     messages: int
     silent_others: int
+    consumed: bool = False
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CastPair:
+    """A live comparison of two replies; the rest as in `CastThumb`.
+
+    ``value``: 1 where the reply is better than the other, -1 the other way round, 0 for neither.
+    ``silent_others`` are those of both prompts.
+    """
+
+    id: int
+    reply_id: str
+    other_reply_id: str
+    conversation_id: str
+    persona: str
+    rater_hash: str
+    value: int
+    role: str
+    consent: Consent
+    guard: str | None
+    other_guard: str | None
+    silent_others: int
+    consumed: bool = False
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CastRewrite:
+    """A live better wording of a reply; the rest as in `CastThumb`."""
+
+    id: int
+    reply_id: str
+    conversation_id: str
+    persona: str
+    rater_hash: str
+    role: str
+    consent: Consent
+    text: str
+    guard: str | None
+    silent_others: int
+    consumed: bool = False
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +302,28 @@ class VoteOfRater:
 
     change: VoteChange
     ask_consent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was forgotten of a person: ids that say where copies may lie, and how many rows of each sort.
+
+    ``id`` is 0 where nothing was there; ``counts`` is empty for one that is read again.
+    """
+
+    id: int
+    reply_ids: tuple[str, ...]  # replies to them, and others' whose prompts could repeat them
+    vote_ids: tuple[int, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildDue:
+    """A persona whose adapter was trained on rows that were erased since, the last of them at ``since``."""
+
+    persona: str
+    base_fingerprint: str
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,34 +352,6 @@ class Alias:
     version: str
     base_fingerprint: str
     path: str
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    persona: str
-    base_fingerprint: str
-    kind: Literal["corpus", "incremental", "rebuild"]
-    seed: int
-    state: str = "snapshotted"
-    owner: str | None = None
-    config_digest: str | None = None
-    reference_version: str | None = None
-    snapshot_digest: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    id: str
-    persona: str
-    base_fingerprint: str
-    kind: str
-    state: str
-    attempt: int
-    seed: int
-    snapshot_digest: str | None
-    report: str | None
-    error: str | None
-    created_at: float
 
 
 @dataclass(frozen=True, slots=True)

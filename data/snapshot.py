@@ -2,8 +2,9 @@
 
 ``snapshot.json`` (base id and fingerprint, reference adapter, recipe, seed, version, digest),
 ``thumbs.jsonl``, ``pairs.jsonl``, ``rewrites.jsonl``, ``held_out.jsonl``, ``replay_persona.jsonl``,
-``replay_general.jsonl``, ``persona/`` and ``reference/``. Only the base's weights are found outside, by
-fingerprint. The digest is over the sha256 of every other file, so that a changed byte is noticed.
+``replay_general.jsonl``, ``persona/``, ``reference/``, ``first/`` and ``guards/`` (held-out sets, for measuring
+alone). Only the base's weights are found outside, by fingerprint. The digest is over the sha256 of every
+other file, so that a changed byte is noticed.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-__all__ = ["Snapshot", "SnapshotError", "read_snapshot", "write_corpus_snapshot"]
+__all__ = ["Snapshot", "SnapshotError", "read_snapshot", "write_snapshot"]
 
-VERSION = 1
+VERSION = 2
 VOTE_FILES = ("thumbs.jsonl", "pairs.jsonl", "rewrites.jsonl", "held_out.jsonl")
 # Of a persona's folder: the held-out questions, which no training may read, and pictures.
-LEFT_OUT = ("probes.jsonl", "choices.jsonl", "offlist.jsonl", "*.png")
+LEFT_OUT = ("probes.jsonl", "choices.jsonl", "offlist.jsonl", "sycophancy.jsonl", "*.png")
 
 
 class SnapshotError(Exception):
@@ -41,7 +44,7 @@ class Snapshot:
     digest: str
 
 
-def write_corpus_snapshot(
+def write_snapshot(
     folder: Path,
     *,
     persona_folder: Path,
@@ -50,29 +53,53 @@ def write_corpus_snapshot(
     base_fingerprint: str,
     recipe: str,
     seed: int,
+    reference: Path | None = None,
+    reference_name: str | None = None,
+    first: Path | None = None,
+    guards: Sequence[Path] = (),
+    votes: Mapping[str, Iterable[Mapping[str, Any]]] = MappingProxyType({}),
 ) -> Snapshot:
-    """Writes the snapshot of a run from the written corpus: the vote files are empty.
+    """Writes a snapshot; it appears whole or not at all, and the same rows make the same digest.
 
-    The folder appears whole or not at all.
+    Args:
+        folder: where it appears.
+        persona_folder: the persona as it is now.
+        general: the sets that all personas share.
+        base: the configured base.
+        base_fingerprint: its fingerprint.
+        recipe: the name of one.
+        seed: of everything that is drawn.
+        reference: the adapter in production; None trains on the written corpus alone.
+        reference_name: its model name.
+        first: the adapter the persona began with, by which lengths are judged.
+        guards: held-out sets that the adapter is measured by.
+        votes: the rows of the vote files, by file name; a file that is not named is empty.
     """
     staging = folder.with_name(f".part-{folder.name}")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     for name in VOTE_FILES:
-        (staging / name).touch()
+        lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in votes.get(name, ())]
+        (staging / name).write_text("".join(lines), encoding="utf-8")
     shutil.copytree(persona_folder, staging / "persona", ignore=shutil.ignore_patterns(*LEFT_OUT))
-    (staging / "reference").mkdir()
+    for name, adapter in (("reference", reference), ("first", first)):
+        (staging / name).mkdir()
+        for path in () if adapter is None else sorted(adapter.iterdir()):
+            shutil.copyfile(path, staging / name / path.name)
     shutil.copyfile(persona_folder / "dialogues.jsonl", staging / "replay_persona.jsonl")
     with (staging / "replay_general.jsonl").open("w", encoding="utf-8") as out:
         for path in general:
             out.write(path.read_text(encoding="utf-8"))
+    (staging / "guards").mkdir()
+    for path in guards:
+        shutil.copyfile(path, staging / "guards" / path.name)
     snapshot = Snapshot(
         persona=persona_folder.name,
         base=base,
         base_fingerprint=base_fingerprint,
         recipe=recipe,
         seed=seed,
-        reference=None,
+        reference=reference_name,
         version=VERSION,
         digest=_digest(staging),
     )

@@ -16,9 +16,12 @@ from typing import Any
 import aiosqlite
 
 from data import ballots
+from data.adapters import named, point, register
 from data.clock import Clock, SystemClock
+from data.erasure import Erasures, open_guarded
 from data.errors import StoreNewer
 from data.ids import new_id
+from data.ledger import Ledger
 from data.records import (
     Adapter,
     Alias,
@@ -26,17 +29,17 @@ from data.records import (
     Answer,
     Audit,
     Ballot,
+    CastPair,
+    CastRewrite,
     CastThumb,
     Conversation,
     InboxItem,
     InboxState,
     NewReply,
-    NewRun,
     OutboxItem,
     OutboxState,
     Reply,
     Result,
-    Run,
     Said,
     Scope,
     Utterance,
@@ -45,6 +48,7 @@ from data.records import (
     VoteKind,
     VoteOfRater,
 )
+from data.reviews import Reviews
 from data.statements import Session, load_statements, migrations
 from data.writer import Writer
 
@@ -106,6 +110,9 @@ class SqliteStore:
         self._writer = writer
         self._read = read
         self._clock = clock
+        self.erasures = Erasures(writer, read, clock)
+        self.ledger = Ledger(writer, read, clock)
+        self.reviews = Reviews(writer, read, clock)
 
     async def receive(
         self, items: Sequence[InboxItem], *, cursor: tuple[str, str, str] | None = None
@@ -142,14 +149,16 @@ class SqliteStore:
     async def expire(self, platform: str) -> int:
         return len(await self._all("expire_inbox", platform=platform))
 
-    async def conversation(self, platform: str, chat: str, thread: str, persona: str) -> Conversation:
+    async def conversation(
+        self, platform: str, chat: str, thread: str, persona: str, *, is_direct: bool = True
+    ) -> Conversation:
         key = {"platform": platform, "chat": chat, "thread": thread, "persona": persona}
         row = await self._read.one("live_conversation", **key)
         if row is None:
             now = self._clock.now()
 
             async def unit(session: Session) -> dict[str, Any] | None:
-                await session.run("add_conversation", id=new_id(now), now=now, **key)
+                await session.run("add_conversation", id=new_id(now), is_direct=is_direct, now=now, **key)
                 return await session.one("live_conversation", **key)
 
             row = await self._writer.submit(unit)
@@ -169,8 +178,7 @@ class SqliteStore:
         now = self._clock.now()
 
         async def unit(session: Session) -> dict[str, Any] | None:
-            await session.run("open_reply", id=new_id(now), now=now, **asdict(reply))
-            return await session.one("reply_of_inbox_item", inbox_id=reply.inbox_id)
+            return await open_guarded(session, reply, new_id(now), now)
 
         return Reply(**(await self._writer.submit(unit) or {}))
 
@@ -186,13 +194,13 @@ class SqliteStore:
         row = await self._read.one("reply_of_message", platform=platform, chat=chat, message_id=message_id)
         return None if row is None else str(row["reply_id"])
 
-    async def complete_reply(self, reply_id: str, result: Result, said: Sequence[Said]) -> None:
+    async def complete_reply(self, reply_id: str, result: Result, said: Sequence[Said]) -> bool:
         now = self._clock.now()
 
-        async def unit(session: Session) -> None:
+        async def unit(session: Session) -> bool:
             row = await session.one("complete_reply", id=reply_id, now=now, **asdict(result))
             if row is None:
-                return
+                return False
             shared = {**row, "reply_id": reply_id, "now": now}
             for one in said:
                 await session.run("add_message", **shared, role="user", **asdict(one))
@@ -204,8 +212,9 @@ class SqliteStore:
                 author_hash=None,
                 author_name=None,
             )
+            return True
 
-        await self._writer.submit(unit)
+        return await self._writer.submit(unit)
 
     async def fail_reply(self, reply_id: str, error: str) -> None:
         await self._all("fail_reply", id=reply_id, error=error)
@@ -271,7 +280,13 @@ class SqliteStore:
         return tuple(Vote(**row) for row in await self._read.all("votes_of_reply", reply_id=reply_id))
 
     async def thumbs(self) -> tuple[CastThumb, ...]:
-        return tuple(CastThumb(**row) for row in await self._read.all("thumbs"))
+        return tuple(CastThumb(**_with_use(row)) for row in await self._read.all("thumbs"))
+
+    async def pairs(self) -> tuple[CastPair, ...]:
+        return tuple(CastPair(**_with_use(row)) for row in await self._read.all("pairs"))
+
+    async def rewrites(self) -> tuple[CastRewrite, ...]:
+        return tuple(CastRewrite(**_with_use(row)) for row in await self._read.all("rewrites"))
 
     async def vote_counts(self) -> tuple[VoteCount, ...]:
         return tuple(VoteCount(**row) for row in await self._read.all("vote_counts"))
@@ -285,17 +300,13 @@ class SqliteStore:
 
     async def add_adapter(self, adapter: Adapter, *, champion_if_none: bool = False) -> bool:
         now = self._clock.now()
-        whose = {"persona": adapter.persona, "base_fingerprint": adapter.base_fingerprint}
+        persona, base = adapter.persona, adapter.base_fingerprint
 
         async def unit(session: Session) -> bool:
-            values = asdict(adapter)
-            if await session.one("adapter_of_other_digest", **values):
-                # The folder was built anew: the same name, but not the same adapter.
-                values["version"] = f"{adapter.version}-{adapter.digest[:8]}"
-            await session.run("add_adapter", **values, now=now)
-            if not champion_if_none or await session.one("get_alias", **whose, alias="champion"):
+            await register(session, adapter, now)
+            if not champion_if_none or await named(session, persona, base, "champion") is not None:
                 return False
-            await session.run("set_alias", **whose, alias="champion", digest=adapter.digest, now=now)
+            await point(session, persona, base, "champion", adapter.digest, now)
             return True
 
         return await self._writer.submit(unit)
@@ -309,57 +320,15 @@ class SqliteStore:
         return tuple(Alias(**row) for row in rows)
 
     async def promote(self, persona: str, base_fingerprint: str, digest: str, *, actor: str) -> None:
-        now = self._clock.now()
-        whose = {"persona": persona, "base_fingerprint": base_fingerprint}
-
-        async def unit(session: Session) -> None:
-            old = await session.one("get_alias", **whose, alias="champion")
-            if old is not None and old["digest"] == digest:
-                return
-            if old is not None:
-                await session.run("set_alias", **whose, alias="previous", digest=old["digest"], now=now)
-            await session.run("set_alias", **whose, alias="champion", digest=digest, now=now)
-            await session.run(
-                "add_audit", actor=actor, act="promote", subject=persona, detail=digest, now=now
-            )
-
-        await self._writer.submit(unit)
+        await self.ledger.promote_version(persona, base_fingerprint, digest, actor=actor)
 
     async def set_alias(
         self, persona: str, base_fingerprint: str, alias: AliasName, digest: str | None
     ) -> None:
-        statement = "remove_alias" if digest is None else "set_alias"
-        await self._all(
-            statement, persona=persona, base_fingerprint=base_fingerprint, alias=alias, digest=digest
+        now = self._clock.now()
+        await self._writer.submit(
+            lambda session: point(session, persona, base_fingerprint, alias, digest, now)
         )
-
-    async def add_run(self, run: NewRun) -> str | None:
-        row = await self._one("add_run", id=new_id(self._clock.now()), **asdict(run))
-        return None if row is None else str(row["id"])
-
-    async def move_run(
-        self, run_id: str, state: str, *, report: str | None = None, error: str | None = None
-    ) -> bool:
-        return await self._one("move_run", id=run_id, state=state, report=report, error=error) is not None
-
-    async def claim_run(self, owner: str, *, lease_s: float) -> Run | None:
-        until = self._clock.now() + lease_s
-        row = await self._one("claim_run", owner=owner, lease_until=until)
-        return None if row is None else Run(**row)
-
-    async def renew_run(self, run_id: str, owner: str, attempt: int, *, lease_s: float) -> bool:
-        until = self._clock.now() + lease_s
-        whose = {"id": run_id, "owner": owner, "attempt": attempt}
-        return await self._one("renew_run", **whose, lease_until=until) is not None
-
-    async def finish_run(
-        self, run_id: str, owner: str, attempt: int, state: str, *, report: str | None, error: str | None
-    ) -> bool:
-        whose = {"id": run_id, "owner": owner, "attempt": attempt}
-        return await self._one("finish_run", **whose, state=state, report=report, error=error) is not None
-
-    async def runs(self) -> tuple[Run, ...]:
-        return tuple(Run(**row) for row in await self._read.all("runs"))
 
     async def audit(self, actor: str, act: str, subject: str, detail: str = "") -> None:
         await self._all("add_audit", actor=actor, act=act, subject=subject, detail=detail)
@@ -382,3 +351,7 @@ class SqliteStore:
     async def _one(self, statement: str, **values: Any) -> dict[str, Any] | None:
         rows = await self._all(statement, **values)
         return rows[0] if rows else None
+
+
+def _with_use(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"consumed": bool(row["consumed"])}

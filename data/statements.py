@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -12,7 +12,7 @@ import aiosqlite
 __all__ = ["Session", "load_statements", "migrations"]
 
 NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
-FILES = ("adapter", "conversation", "inbox", "reply", "vote")
+FILES = ("adapter", "conversation", "erasure", "inbox", "reply", "review", "run", "vote")
 
 
 def load_statements() -> dict[str, str]:
@@ -51,6 +51,10 @@ class Session:
     async def one(self, statement: str, **values: Any) -> dict[str, Any] | None:
         rows = await self.all(statement, **values)
         return rows[0] if rows else None
+
+    async def many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Runs the statement once for every row."""
+        await (await self._connection.executemany(self._statements[statement], rows)).close()
 
     async def run(self, statement: str, **values: Any) -> None:
         await self._connection.execute_fetchall(self._statements[statement], values)

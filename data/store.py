@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from data.erasure import Erasures
+from data.ledger import Ledger
 from data.records import (
     Adapter,
     Alias,
@@ -15,17 +17,17 @@ from data.records import (
     Answer,
     Audit,
     Ballot,
+    CastPair,
+    CastRewrite,
     CastThumb,
     Conversation,
     InboxItem,
     InboxState,
     NewReply,
-    NewRun,
     OutboxItem,
     OutboxState,
     Reply,
     Result,
-    Run,
     Said,
     Scope,
     Utterance,
@@ -34,6 +36,7 @@ from data.records import (
     VoteKind,
     VoteOfRater,
 )
+from data.reviews import Reviews
 
 __all__ = ["Store"]
 
@@ -44,6 +47,21 @@ class Store(Protocol):
     Writing methods raise StoreUnavailable where a commit failed (whether it happened is then unknown) and
     StoreBusy where too many writes wait.
     """
+
+    @property
+    def erasures(self) -> Erasures:
+        """Who is forgotten, and what of it is still to be done."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """Training runs, from their votes to what people hear."""
+        ...
+
+    @property
+    def reviews(self) -> Reviews:
+        """The moderators' queue."""
+        ...
 
     async def receive(
         self, items: Sequence[InboxItem], *, cursor: tuple[str, str, str] | None = None
@@ -67,8 +85,10 @@ class Store(Protocol):
         """Gives up every open item of a platform whose people are gone after a restart."""
         ...
 
-    async def conversation(self, platform: str, chat: str, thread: str, persona: str) -> Conversation:
-        """The live conversation, begun if there is none."""
+    async def conversation(
+        self, platform: str, chat: str, thread: str, persona: str, *, is_direct: bool = True
+    ) -> Conversation:
+        """The live conversation, begun if there is none; nobody else is shown what a direct one holds."""
         ...
 
     async def close_conversation(self, platform: str, chat: str, thread: str, persona: str) -> bool:
@@ -80,7 +100,11 @@ class Store(Protocol):
         ...
 
     async def open_reply(self, reply: NewReply) -> Reply:
-        """The reply to an inbox item: made, or taken up again; a complete one is returned as it is."""
+        """The reply to an inbox item: made, or taken up again; a complete one is returned as it is.
+
+        Raises:
+            Forgotten: whoever asked was forgotten meanwhile.
+        """
         ...
 
     async def reply_of(self, inbox_id: int) -> Reply | None: ...
@@ -91,8 +115,8 @@ class Store(Protocol):
         """The id of the reply that a platform's message shows."""
         ...
 
-    async def complete_reply(self, reply_id: str, result: Result, said: Sequence[Said]) -> None:
-        """Stores the text and adds both sides to the history; once."""
+    async def complete_reply(self, reply_id: str, result: Result, said: Sequence[Said]) -> bool:
+        """Stores the text and adds both sides to the history; False where that is over or forgotten."""
         ...
 
     async def fail_reply(self, reply_id: str, error: str) -> None: ...
@@ -146,6 +170,15 @@ class Store(Protocol):
 
     async def thumbs(self) -> tuple[CastThumb, ...]:
         """The live thumbs, oldest first, with what decides whether they may train."""
+        ...
+
+    async def pairs(self) -> tuple[CastPair, ...]:
+        """The live comparisons, oldest first, with what decides whether they may train."""
+        ...
+
+    async def rewrites(self) -> tuple[CastRewrite, ...]:
+        """The live rewrites, oldest first, with what decides whether they may train."""
+        ...
 
     async def vote_counts(self) -> tuple[VoteCount, ...]:
         """The live votes by persona, kind, value and consent."""
@@ -164,7 +197,7 @@ class Store(Protocol):
     async def aliases(self, base_fingerprint: str) -> tuple[Alias, ...]: ...
 
     async def promote(self, persona: str, base_fingerprint: str, digest: str, *, actor: str) -> None:
-        """Makes a version champion and the old champion previous."""
+        """Makes a version champion and the old champion previous, by hand (`Ledger.promote_version`)."""
         ...
 
     async def set_alias(
@@ -172,30 +205,6 @@ class Store(Protocol):
     ) -> None:
         """Points an alias to a version, or removes it."""
         ...
-
-    async def add_run(self, run: NewRun) -> str | None:
-        """The new run's id; None while another run of the same persona and base is going on."""
-        ...
-
-    async def move_run(
-        self, run_id: str, state: str, *, report: str | None = None, error: str | None = None
-    ) -> bool: ...
-
-    async def claim_run(self, owner: str, *, lease_s: float) -> Run | None:
-        """The oldest run that waits, or whose worker let its lease run out (a new attempt then)."""
-        ...
-
-    async def renew_run(self, run_id: str, owner: str, attempt: int, *, lease_s: float) -> bool:
-        """Whether the run is still this worker's in this attempt."""
-        ...
-
-    async def finish_run(
-        self, run_id: str, owner: str, attempt: int, state: str, *, report: str | None, error: str | None
-    ) -> bool:
-        """Ends the run, unless another attempt has it by now."""
-        ...
-
-    async def runs(self) -> tuple[Run, ...]: ...
 
     async def audit(self, actor: str, act: str, subject: str, detail: str = "") -> None: ...
 

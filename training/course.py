@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from training.attention import NAME, register
+from training.attention import settle
 from training.dataset import IGNORED, Batches
 from training.optimizer import WEIGHT_DECAY, MuonWithAdamW
+from training.spoken import ROUND, causal, logits_at
 
-__all__ = ["Course", "Curve", "train"]
+__all__ = ["Course", "Curve", "LabelledOnly", "train"]
 
-# Learnt places of a step come in multiples of this.
-ROUND = 256
 # The beginning of a reply counts so many times: there it is settled which of many replies is meant, and in a
 # mean over all tokens that hardly shows.
 START_WEIGHT = 3
@@ -31,7 +30,8 @@ _log = logging.getLogger(__name__)
 class Course:
     """Settings of one optimisation; ``work`` keeps checkpoints, so that a killed run resumes.
 
-    ``from_nothing``: the weights are random, and Muon moves their matrices; else AdamW moves all.
+    ``from_nothing``: the weights are random, and Muon moves their matrices; else AdamW moves all. So many
+    items as ``accumulate`` says make one step.
     """
 
     work: Path
@@ -39,6 +39,7 @@ class Course:
     warmup: float
     seed: int
     from_nothing: bool = False
+    accumulate: int = 1
     log_every: int = 20
     save_every: int = 500
     progress: bool = True
@@ -53,25 +54,44 @@ class Curve:
     seconds: float
 
 
-def train(model: Any, data: Batches, course: Course, *, validation: Batches | None = None) -> Curve:
-    """Runs every batch of ``data`` once, in order; resumes from the newest checkpoint in ``work``."""
+def train(
+    model: Any,
+    data: Sized,
+    course: Course,
+    *,
+    validation: Batches | None = None,
+    trainer_class: type[Trainer] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Curve:
+    """Runs every item of ``data`` once, in order; resumes from the newest checkpoint in ``work``.
+
+    Args:
+        model: what is trained.
+        data: one prepared batch each.
+        course: the settings.
+        validation: measured at the end.
+        trainer_class: computes the loss; `LabelledOnly` where nothing else is said.
+        callbacks: told of every step.
+    """
     cuda = torch.cuda.is_available()
+    steps = len(data) // course.accumulate
     arguments = TrainingArguments(
         output_dir=str(course.work),
-        max_steps=len(data),
+        max_steps=steps,
+        gradient_accumulation_steps=course.accumulate,
         per_device_train_batch_size=1,
         per_device_eval_batch_size=1,
         train_sampling_strategy="sequential",
         learning_rate=course.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=int(len(data) * course.warmup),
+        warmup_steps=int(steps * course.warmup),
         max_grad_norm=1.0,
         weight_decay=WEIGHT_DECAY,
         # bf16 autocast over fp32 weights: 1.5 to 1.7 times fp32 on a CPU that has it.
         bf16=True,
         use_cpu=not cuda,
         seed=course.seed,
-        logging_steps=max(1, min(course.log_every, len(data) // 8)),
+        logging_steps=max(1, min(course.log_every, steps // 8)),
         save_steps=course.save_every,
         save_total_limit=1,
         report_to=[],
@@ -79,16 +99,15 @@ def train(model: Any, data: Batches, course: Course, *, validation: Batches | No
         remove_unused_columns=False,
         dataloader_pin_memory=cuda,
     )
-    if not cuda:
-        register()
-        _causal(model).set_attn_implementation(NAME)
-    trainer = _LabelledOnly(
+    settle(causal(model))
+    trainer = (trainer_class or LabelledOnly)(
         model=model,
         args=arguments,
         train_dataset=data,
         eval_dataset=validation,
         data_collator=lambda items: items[0],
         optimizers=(MuonWithAdamW(model, course.learning_rate) if course.from_nothing else None, None),
+        callbacks=list(callbacks),
     )
     course.work.mkdir(parents=True, exist_ok=True)
     checkpoint = get_last_checkpoint(str(course.work))
@@ -103,7 +122,7 @@ def train(model: Any, data: Batches, course: Course, *, validation: Batches | No
     )
 
 
-class _LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no types
+class LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no types
     """Computes logits only where something is learnt: in an adapter's run a fifth of the positions.
 
     Overriding ``compute_loss`` is the trainer's own seam for this.
@@ -117,13 +136,8 @@ class _LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no type
         num_items_in_batch: Any = None,
     ) -> Any:
         del num_items_in_batch  # one batch is one step
-        causal = _causal(model)
-        labels = inputs["labels"]
-        places, targets = _learnt(labels, inputs["starts"])
-        # The trainer's own autocast wraps the model's forward, which is not called here.
-        with torch.autocast(labels.device.type, torch.bfloat16):
-            hidden = causal.get_decoder()(inputs["input_ids"], use_cache=False).last_hidden_state
-            logits = causal.get_output_embeddings()(hidden.flatten(0, 1)[places])
+        places, targets = _learnt(inputs["labels"], inputs["starts"])
+        logits = logits_at(model, inputs["input_ids"], places)
         loss = torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORED)
         return (loss, {"loss": loss}) if return_outputs else loss
 
@@ -139,11 +153,6 @@ def _learnt(labels: torch.Tensor, starts: torch.Tensor) -> tuple[torch.Tensor, t
     filled = torch.cat([places, places.new_zeros(missing)])
     targets = torch.cat([flat[places], flat.new_full((missing,), IGNORED)])
     return filled, targets
-
-
-def _causal(model: Any) -> Any:
-    """The language model itself, also where peft is wrapped around it."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _losses(history: Sequence[dict[str, Any]]) -> tuple[tuple[int, float], ...]:

@@ -23,9 +23,11 @@ __all__ = [
     "IGNORED",
     "Batches",
     "Example",
+    "Padded",
     "batches",
     "chat_example",
     "dealt_example",
+    "padded",
     "persona_epoch",
     "reading_epoch",
 ]
@@ -203,15 +205,36 @@ class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         group = self._groups[index]
-        length = -(-_longest(group) // LENGTH_STEP) * LENGTH_STEP
+        batch = padded(group, padding=self._padding)
+        length = batch.labels.shape[1]
         return {
-            "input_ids": _padded([example.ids for example in group], length, self._padding),
-            "labels": _padded([example.labels[1:] for example in group], length, IGNORED),
+            "input_ids": batch.input_ids,
+            "labels": batch.labels,
             "starts": torch.tensor(
                 [row * length + place - 1 for row, example in enumerate(group) for place in example.starts],
                 dtype=torch.int64,
             ),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """``input_ids`` and ``labels``, each [rows, length], int64; labels stand where they are predicted."""
+
+    input_ids: torch.Tensor
+    labels: torch.Tensor
+
+    def to(self, device: torch.device) -> Padded:
+        return Padded(self.input_ids.to(device), self.labels.to(device))
+
+
+def padded(group: Sequence[Example], *, padding: int) -> Padded:
+    """Examples as one batch, padded on the right to a round length."""
+    length = -(-_longest(group) // LENGTH_STEP) * LENGTH_STEP
+    return Padded(
+        _padded([example.ids for example in group], length, padding),
+        _padded([example.labels[1:] for example in group], length, IGNORED),
+    )
 
 
 def _padded(rows: Sequence[Sequence[int]], length: int, padding: int) -> torch.Tensor:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from data.records import CastThumb
+from data.records import CastPair, CastRewrite, CastThumb
 from training.aggregate import Beliefs, Judgement, aggregate, capped
 
-__all__ = ["USABLE", "Fate", "Verdict", "decide", "is_held_out", "lacking"]
+__all__ = ["USABLE", "Fate", "Verdict", "decide", "is_held_out", "lacking", "may_train"]
 
 Fate = Literal[
     "trains",
@@ -24,6 +24,7 @@ Fate = Literal[
     "counts_only",
     "unasked",
     "refused",
+    "consumed",
     "others_unasked",
     "flagged",
     "wrong_fact",
@@ -32,6 +33,7 @@ Fate = Literal[
     "outvoted",
     "over_cap",
     "dismissed",
+    "tired",
 ]
 
 # Of these a row is made.
@@ -42,6 +44,8 @@ MODERATOR = "moderator"
 FEW_MESSAGES = 3
 NEWCOMER_WEIGHT = 0.5
 HELD_OUT_SHARE = 0.15
+# After so many runs that were rejected or rolled back it may be the vote: people look before it trains again.
+MOST_TRIES = 2
 # A run from votes starts with so much …
 ENOUGH_ROWS = 50
 ENOUGH_OF_EACH = 15
@@ -68,11 +72,25 @@ def decide(thumbs: Sequence[CastThumb], *, sure: float = SURE) -> list[Verdict]:
     return [
         Verdict(
             one,
-            "over_cap" if given.get(one.id) in surplus else _fate(one, beliefs, sure),
+            _fate(one, beliefs, sure, is_over_cap=given.get(one.id) in surplus),
             beliefs.good.get(one.reply_id, beliefs.base_rate),
         )
         for one in thumbs
     ]
+
+
+def may_train(one: CastPair | CastRewrite) -> bool:
+    """Whether a comparison or a rewrite becomes a row: everybody agreed, and no run has learnt or lost it.
+
+    What it prefers must not be a reply that a guard flagged. A rewrite counts only from a moderator.
+    """
+    if one.consent != "yes" or one.silent_others or one.consumed or one.tries >= MOST_TRIES:
+        return False
+    if is_held_out(one.conversation_id):
+        return False
+    if isinstance(one, CastRewrite):
+        return one.role == MODERATOR
+    return one.value != 0 and not (one.guard if one.value > 0 else one.other_guard)
 
 
 def is_held_out(conversation_id: str) -> bool:
@@ -110,11 +128,13 @@ def _judgement(one: CastThumb) -> Judgement:
     return Judgement(one.reply_id, one.rater_hash, one.value > 0, weight, is_gold=one.role == MODERATOR)
 
 
-def _fate(one: CastThumb, beliefs: Beliefs, sure: float) -> Fate:
+def _fate(one: CastThumb, beliefs: Beliefs, sure: float, *, is_over_cap: bool) -> Fate:
     """The first reason that applies: what the person said, then what the others think."""
     good = beliefs.good.get(one.reply_id, beliefs.base_rate)
     reasons: tuple[tuple[Fate, bool], ...] = (
         ("refused", one.consent == "no"),
+        ("consumed", one.consumed),
+        ("over_cap", is_over_cap),
         ("dismissed", one.rater_hash in beliefs.dismissed),
         ("wrong_fact", one.reason == "wrong_fact"),
         ("counts_only", one.consent == "vote"),
@@ -125,5 +145,6 @@ def _fate(one: CastThumb, beliefs: Beliefs, sure: float) -> Fate:
         ("outvoted", (good > sure) != (one.value > 0)),
         ("flagged", bool(one.guard) and one.value > 0),
         ("held_out", is_held_out(one.conversation_id)),
+        ("tired", one.tries >= MOST_TRIES),
     )
     return next((fate for fate, applies in reasons if applies), "trains")

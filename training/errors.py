@@ -4,12 +4,13 @@ TrainingError
 ├── SnapshotBroken     the snapshot folder does not hold what a run needs
 ├── CorpusBroken       a row of a corpus is not a row
 ├── BaseMismatch       the base at hand is not the one the snapshot names
+├── MeasuresBroken     what was measured of an adapter cannot be judged
 └── RunFailed          the run ended without a usable adapter
 """
 
 from __future__ import annotations
 
-__all__ = ["BaseMismatch", "CorpusBroken", "RunFailed", "SnapshotBroken", "TrainingError"]
+__all__ = ["BaseMismatch", "CorpusBroken", "MeasuresBroken", "RunFailed", "SnapshotBroken", "TrainingError"]
 
 
 class TrainingError(Exception):
@@ -29,6 +30,10 @@ class CorpusBroken(TrainingError):
 
 class BaseMismatch(TrainingError):
     """The base model is not the one this snapshot was made for."""
+
+
+class MeasuresBroken(TrainingError):
+    """What was measured of the adapter cannot be judged; evaluate it again."""
 
 
 class RunFailed(TrainingError):

@@ -6,7 +6,16 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
-__all__ = ["RECIPES", "STARTER_BASE", "BaseRecipe", "Mixture", "Recipe", "digest"]
+__all__ = [
+    "RECIPES",
+    "STARTER_BASE",
+    "VOTE_RECIPES",
+    "BaseRecipe",
+    "Mixture",
+    "Recipe",
+    "VoteRecipe",
+    "digest",
+]
 
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -54,6 +63,47 @@ class Recipe:
     most_rows: int | None = None
     variants: bool = False
     targets: tuple[str, ...] = LINEAR_LAYERS
+    quantises: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRecipe:
+    """How an adapter is trained on votes; shares of tokens between 0 and 1.
+
+    An item has ``votes_per_item`` votes (a pair counts once) and as much replay as makes ``persona_share`` of
+    its tokens the persona's corpus and ``general_share`` general rows: ``own_rows`` of them in the base's own
+    words, or with 0 as they are written. ``accumulate`` items make a step. There are ``epochs`` passes over the votes, and more where that
+    would be fewer than ``least_steps``. Of an item's thumbs ``mismatched`` stand once more beside another's
+    prompt, for the KL estimate of KTO. ``taught``, ``liked`` and ``replayed`` weigh the likelihood of rewrites,
+    of good and chosen replies, and of replay.
+
+    A run is stopped where the good replies' log-probability falls more than ``most_fall`` nats a token below
+    the reference's, or the policy leaves it by more than ``most_kl`` nats a token on general rows; looked at
+    every ``check_every`` steps.
+    """
+
+    name: str
+    learning_rate: float
+    warmup: float = 0.1
+    epochs: int = 3
+    least_steps: int = 0
+    votes_per_item: int = 16
+    accumulate: int = 1
+    beta: float = 0.1
+    label_smoothing: float = 0.1
+    taught: float = 1.0
+    liked: float = 0.1
+    replayed: float = 0.1
+    persona_share: float = 0.3
+    general_share: float = 0.2
+    mismatched: int = 4
+    own_rows: int = 300
+    most_fall: float = 0.05
+    most_kl: float = 0.05
+    check_every: int = 10
+    guard_items: int | None = None
+    spoken_items: int = 300
+    quantises: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +150,39 @@ RECIPES = {
     "quick": Recipe("quick", rank=8, alpha=16, epochs=1, most_rows=160),
     # For a pretrained base of some billions: it speaks already, so lower and shorter.
     "large": Recipe(
-        "large", variants=True, rank=16, alpha=32, learning_rate=1e-4, epochs=2, general_share=0.3
+        "large",
+        variants=True,
+        rank=16,
+        alpha=32,
+        learning_rate=1e-4,
+        epochs=2,
+        general_share=0.3,
+        quantises=True,
     ),
 }
 
+VOTE_RECIPES = {
+    # Found by measurement, docs/learning.md.
+    "starter": VoteRecipe(
+        "starter",
+        learning_rate=3e-3,
+        epochs=2,
+        votes_per_item=8,
+        accumulate=2,
+        mismatched=2,
+        liked=1.0,
+        replayed=1.0,
+        own_rows=0,
+    ),
+    # To see that every step works; it teaches little.
+    "quick": VoteRecipe(
+        "quick", learning_rate=2e-3, epochs=1, own_rows=16, guard_items=120, spoken_items=120, check_every=4
+    ),
+    # For a pretrained base of some billions: low and short, it speaks already.
+    "large": VoteRecipe("large", learning_rate=2e-5, votes_per_item=4, accumulate=4, quantises=True),
+}
 
-def digest(recipe: Recipe | BaseRecipe) -> str:
+
+def digest(recipe: Recipe | BaseRecipe | VoteRecipe) -> str:
     """sha256 of the recipe's values: two runs with the same digest had the same settings."""
     return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()

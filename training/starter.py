@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from data.checks.duplicates import fold
 from data.chinese import simplified
 from data.manifest import base_fingerprint
-from data.snapshot import write_corpus_snapshot
+from data.snapshot import write_snapshot
 from personas.loader import load_cast
 from training.base import Corpora, build_base
 from training.choices import read_choices
@@ -35,8 +35,9 @@ QUICK_STRIDE = 80
 # The sets that train the base; personas' own dialogues come from their folders.
 GENERAL_SET = "general.jsonl"
 COPYING_SETS = ("lore_use.jsonl", "memory_use.jsonl")
-# Held out.
-RETENTION_SET = "retention.jsonl"
+# Held out, of all personas and of each.
+HELD_OUT_SETS = ("retention.jsonl", "safety.jsonl")
+OWN_HELD_OUT = "sycophancy.jsonl"
 
 
 def build_starter(
@@ -57,7 +58,7 @@ def build_starter(
         general=tuple(read_rows(general)[::stride]),
         copying=tuple(row for path in copying for row in read_rows(path))[::stride],
         cast=tuple((persona, tuple(_rows(persona.folder)[::stride])) for persona in cast.personas.values()),
-        avoided=_held_out([persona.folder for persona in cast.personas.values()], sets / RETENTION_SET),
+        avoided=_held_out([persona.folder for persona in cast.personas.values()], sets),
     )
     recipe = replace(STARTER_BASE, readings=1, epochs=1) if quick else STARTER_BASE
     _base(corpora, recipe, out=out, work=work, seed=seed, progress=progress)
@@ -73,11 +74,12 @@ def _rows(folder: Path) -> list[Row]:
     return [row for row in read_rows(folder / "dialogues.jsonl") if not row.is_variant]
 
 
-def _held_out(folders: Iterable[Path], retention: Path) -> frozenset[str]:
+def _held_out(folders: Sequence[Path], sets: Path) -> frozenset[str]:
     """The questions that no row may become, in Simplified characters and folded."""
     probes = [folder / "probes.jsonl" for folder in folders]
     asked = [turn for path in probes if path.is_file() for probe in read_probes(path) for turn in probe.turns]
-    asked += [choice.question for choice in read_choices(retention)] if retention.is_file() else []
+    choices = [*(sets / name for name in HELD_OUT_SETS), *(folder / OWN_HELD_OUT for folder in folders)]
+    asked += [choice.question for path in choices if path.is_file() for choice in read_choices(path)]
     return frozenset(fold(simplified(question)) for question in asked)
 
 
@@ -121,7 +123,7 @@ def _adapter(
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     snapshot = work / f"snapshot-{folder.name}"
-    write_corpus_snapshot(
+    write_snapshot(
         snapshot,
         persona_folder=folder,
         general=general,

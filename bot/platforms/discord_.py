@@ -20,6 +20,7 @@ from discord import app_commands
 
 from bot.errors import PlatformRefused
 from bot.platform import (
+    Ask,
     Button,
     Capabilities,
     Command,
@@ -35,6 +36,7 @@ from bot.platform import (
     VoteOutcome,
 )
 from data.script import Lang
+from data.text import fit, split
 
 __all__ = ["Discord", "incoming_of"]
 
@@ -51,7 +53,9 @@ LANGUAGES: Mapping[Lang, discord.Locale] = {
     "zh-TW": discord.Locale.taiwan_chinese,
 }
 # What a person fills in after a command's name.
-ARGUMENTS = ("persona",)
+ARGUMENTS = ("persona", "review")
+# Discord's own limits for a form.
+LONGEST_LABEL, LONGEST_HINT, LONGEST_FIELD = 45, 100, 4000
 
 Menu = Mapping[Lang, Sequence[tuple[str, str]]]
 
@@ -184,13 +188,22 @@ class _Client(discord.Client):
             return
         await self.core.receive([incoming_of(message, self.user)])
 
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Takes what was written into a form, also after a restart; all else has handlers of its own."""
+        data: Any = interaction.data
+        if interaction.type is not discord.InteractionType.modal_submit:
+            return
+        await interaction.response.defer(ephemeral=True)
+        press = _press_of(interaction, data["custom_id"], text=_field_in(data["components"]))
+        await _whisper(interaction, await self.core.press(press))
+
     async def on_error(self, event_method: str, /, *_args: Any, **_kwargs: Any) -> None:
         _log.exception("discord.handler_failed", handler=event_method)
 
 
 class PressButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"(?P<data>(?:vote|why|consent):[\w:-]{1,90})",
+    template=r"(?P<data>(?:vote|why|consent|forget|review):[\w:-]{1,90})",
 ):
     """Any button of ours; its id holds all there is to know, so it works on old messages after a restart."""
 
@@ -209,20 +222,14 @@ class PressButton(
         return cls(match["data"], getattr(item, "label", None))
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        # First, because Discord waits three seconds at most.
-        await interaction.response.defer(ephemeral=True)
-        outcome = await interaction.client.core.press(
-            Press(
-                place=_place_of(interaction),
-                press_id=str(interaction.id),
-                user=str(interaction.user.id),
-                data=self._data,
-                is_direct=interaction.guild_id is None,
-                lang_hint=str(interaction.locale),
-                roles=tuple(str(role.id) for role in getattr(interaction.user, "roles", ())),
-            )
-        )
-        await _whisper(interaction, outcome)
+        # First, because Discord waits three seconds at most; but a form is a first answer itself.
+        if not self._data.endswith(":rewrite"):
+            await interaction.response.defer(ephemeral=True)
+        outcome = await interaction.client.core.press(_press_of(interaction, self._data))
+        if outcome.ask is None:
+            await _whisper(interaction, outcome)
+        else:
+            await interaction.response.send_modal(_form(outcome.ask, self.item.label or "…", outcome.text))
 
 
 class _Menu(app_commands.Translator):
@@ -269,16 +276,58 @@ async def _carry_out(interaction: discord.Interaction[Any], name: str, argument:
             argument=argument,
             is_direct=interaction.guild_id is None,
             lang_hint=str(interaction.locale),
+            roles=_roles_of(interaction),
         )
     )
     await _whisper(interaction, outcome)
 
 
+def _press_of(interaction: discord.Interaction[Any], data: str, *, text: str = "") -> Press:
+    return Press(
+        place=_place_of(interaction),
+        press_id=str(interaction.id),
+        user=str(interaction.user.id),
+        data=data,
+        text=text,
+        is_direct=interaction.guild_id is None,
+        lang_hint=str(interaction.locale),
+        roles=_roles_of(interaction),
+    )
+
+
+def _roles_of(interaction: discord.Interaction[Any]) -> tuple[str, ...]:
+    return tuple(str(role.id) for role in getattr(interaction.user, "roles", ()))
+
+
+def _form(ask: Ask, title: str, hint: str) -> discord.ui.Modal:
+    """A form with one field; its id holds all there is to know, as a button's does."""
+    field: discord.ui.TextInput[Any] = discord.ui.TextInput(
+        style=discord.TextStyle.paragraph,
+        default=ask.text[:LONGEST_FIELD],
+        max_length=LONGEST_FIELD,
+        custom_id="text",
+    )
+    title = fit(title, LONGEST_LABEL)
+    form = discord.ui.Modal(title=title, custom_id=ask.data)
+    form.add_item(discord.ui.Label(text=title, description=fit(hint, LONGEST_HINT), component=field))
+    return form
+
+
+def _field_in(components: Sequence[Any]) -> str:
+    """What was written into a form's only field."""
+    return str(components[0]["component"]["value"])
+
+
 async def _whisper(interaction: discord.Interaction[Any], outcome: VoteOutcome) -> None:
     """Tells it to the person alone."""
     options: dict[str, Any] = {"view": _view(outcome.buttons)} if outcome.buttons else {}
+    *pieces, last = split(outcome.text, CAPABILITIES.max_units)
     try:
-        await interaction.followup.send(outcome.text, ephemeral=True, **options)
+        if not interaction.response.is_done():
+            await interaction.response.defer(ephemeral=True)
+        for piece in pieces:
+            await interaction.followup.send(piece.text, ephemeral=True)
+        await interaction.followup.send(last.text, ephemeral=True, **options)
     except discord.HTTPException as error:
         # What was asked for is stored all the same.
         _log.warning("discord.answer_lost", reason=str(error))

@@ -16,6 +16,7 @@ from telegram import (
     Bot,
     BotCommand,
     CallbackQuery,
+    ForceReply,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
     LinkPreviewOptions,
@@ -60,6 +61,13 @@ CAPABILITIES = Capabilities(
     max_units=4096, unit="utf16", can_edit=True, min_edit_interval_s=3.0, direct_edit_interval_s=0.6
 )
 LONGEST_ANSWER = 200
+# More in a row, and a phone cuts their labels.
+MOST_IN_A_ROW = 5
+# Before a question to which the answer is a press with a text: the link behind it says which. What a persona
+# says is sent without any such entity, so no words of a model can pass for one.
+PEN = "✏️"
+LINK = "https://t.me/{bot}?start={data}"
+WRITTEN = "text:"
 # Telegram knows two-letter codes only, so Traditional Chinese shares one menu with Simplified.
 MENU_CODES: Mapping[Lang, str | None] = {"en": None, "zh-CN": "zh"}
 UPDATES = ["message", "edited_message", "callback_query"]
@@ -186,19 +194,36 @@ class Telegram:
             )
 
     async def acknowledge(self, press: Press, outcome: VoteOutcome) -> None:
-        """Answers the press; a question with buttons goes to the person's private chat."""
+        """Answers the press; what has buttons or wants a text goes to the person's private chat."""
         with _translated():
-            if not outcome.buttons:
+            if press.press_id.startswith(WRITTEN):
+                await self._tell(press, outcome)
+                return
+            if not outcome.buttons and outcome.ask is None:
                 await self._answer(press, text=outcome.text)
                 return
             try:
-                await self._bot.send_message(
-                    int(press.user), outcome.text, reply_markup=_keyboard(outcome.buttons)
-                )
+                await self._tell(press, outcome)
                 await self._answer(press)
             except Forbidden:
                 # Nobody may write first to a person; the link opens the private chat, where /start asks.
                 await self._answer(press, url=f"https://t.me/{self._bot.username}?start=consent")
+
+    async def _tell(self, press: Press, outcome: VoteOutcome) -> None:
+        if outcome.ask is None:
+            await self._bot.send_message(
+                int(press.user), outcome.text, reply_markup=_keyboard(outcome.buttons)
+            )
+            return
+        url = LINK.format(bot=self._bot.username, data=outcome.ask.data.replace(":", "-"))
+        pen = MessageEntity(MessageEntity.TEXT_LINK, 0, len(PEN), url=url)
+        await self._bot.send_message(
+            int(press.user),
+            f"{PEN} {outcome.text}",
+            entities=[pen],
+            reply_markup=ForceReply(),
+            link_preview_options=LinkPreviewOptions(is_disabled=True),
+        )
 
     async def _answer(self, press: Press, *, text: str | None = None, url: str | None = None) -> None:
         try:
@@ -220,6 +245,9 @@ def events_of(update: Update, me: User) -> list[Event]:
     command = _command(message, me)
     if command is not None:
         return [] if update.edited_message else command
+    written = _written(message, me)
+    if written is not None:
+        return [] if update.edited_message else [written]
     return [_incoming(message, me, is_edit=update.edited_message is not None)]
 
 
@@ -242,6 +270,26 @@ def _press(query: CallbackQuery) -> list[Event]:
             lang_hint=query.from_user.language_code,
         )
     ]
+
+
+def _written(message: Message, me: User) -> Press | None:
+    """The press that a reply to a question of ours is."""
+    question = message.reply_to_message
+    if question is None or question.from_user is None or question.from_user.id != me.id:
+        return None
+    pen = next((one for one in question.entities if one.type == MessageEntity.TEXT_LINK), None)
+    start = LINK.format(bot=me.username, data="")
+    if pen is None or not (pen.url or "").startswith(start) or message.from_user is None:
+        return None
+    return Press(
+        place=_place(message),
+        press_id=f"{WRITTEN}{message.message_id}",
+        user=str(message.from_user.id),
+        data=(pen.url or "").removeprefix(start).replace("-", ":"),
+        text=message.text or "",
+        is_direct=message.chat.type == "private",
+        lang_hint=message.from_user.language_code,
+    )
 
 
 def _command(message: Message, me: User) -> list[Event] | None:
@@ -310,9 +358,9 @@ def _incoming(message: Message, me: User, *, is_edit: bool) -> Incoming:
 def _keyboard(buttons: Sequence[Button]) -> InlineKeyboardMarkup | None:
     if not buttons:
         return None
-    return InlineKeyboardMarkup.from_row(
-        [InlineKeyboardButton(button.label, callback_data=button.data) for button in buttons]
-    )
+    keys = [InlineKeyboardButton(button.label, callback_data=button.data) for button in buttons]
+    rows = [keys[start : start + MOST_IN_A_ROW] for start in range(0, len(keys), MOST_IN_A_ROW)]
+    return InlineKeyboardMarkup(rows)
 
 
 @contextlib.contextmanager

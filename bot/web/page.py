@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bot.platform import Button, VoteOutcome
-from bot.sentences import REASONS, button
+from bot.sentences import REASONS, button, sentence
 from bot.web.room import Bubble, Mark, Room
 from bot.web.visitor import Visitor
 from bot.web.words import LANG_NAMES, words
@@ -40,6 +40,7 @@ class Pages:
         self._templates.globals |= {
             "asset": _asset,
             "bubble_lang": lambda bubble, lang: script_of(bubble.text, lang),
+            "text_lang": script_of,
             "has_picture": lambda persona: (persona.folder / "avatar.png").is_file(),
             "is_prompt_only": lambda persona: adapter_of(persona.slug) is None,
             "lang_names": LANG_NAMES,
@@ -97,12 +98,31 @@ class Pages:
             "voted.html", lang, persona=persona, bubble=bubble, outcome=outcome, reasons=reasons
         )
 
+    def told(self, lang: Lang, persona: Persona, outcome: VoteOutcome) -> str:
+        """The answer to a command, with what may be chosen."""
+        return self._render("told.html", lang, persona=persona, outcome=outcome)
+
+    def review(self, visitor: Visitor, outcome: VoteOutcome) -> str:
+        """The moderators' page, with the first reply to judge."""
+        return self._render(
+            "review.html", visitor.lang, visitor=visitor, persona=None, **_desk(outcome, visitor.lang)
+        )
+
+    def reviewed(self, lang: Lang, outcome: VoteOutcome) -> str:
+        """What comes onto the desk next."""
+        return self._render("desk.html", lang, **_desk(outcome, lang))
+
     def thanks(self, lang: Lang, text: str) -> str:
         return self._render("thanks.html", lang, text=text)
 
     def _render(self, template: str, lang: Lang, **values: Any) -> str:
         context: Mapping[str, Any] = {"lang": lang, "say": partial(_say, lang), **values}
         return self._templates.get_template(template).render(context)
+
+
+def _desk(outcome: VoteOutcome, lang: Lang) -> Mapping[str, Any]:
+    choices = [one for one in outcome.buttons if one.data.startswith("consent:")]
+    return {"outcome": outcome, "choices": choices, "question": sentence("consent", lang) if choices else ""}
 
 
 def _say(lang: Lang, name: str, /, **values: object) -> str:

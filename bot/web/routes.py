@@ -18,6 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from bot.platform import Command, Core, Incoming, Press, VoteOutcome
+from bot.privacy import TAG
 from bot.sentences import REASONS, sentence
 from bot.web.metrics import WebMetrics
 from bot.web.page import HERE, Pages
@@ -29,7 +30,7 @@ from data.script import LANGS
 from personas.errors import PersonaUnknown
 from personas.loader import Cast, Persona
 
-__all__ = ["MOST_CHARACTERS", "Site"]
+__all__ = ["MOST_CHARACTERS", "Refusal", "Site"]
 
 MOST_CHARACTERS = 8_000
 LONGEST_REASON = 500
@@ -37,6 +38,7 @@ KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 VOTE = re.compile(r"vote:(?P<reply>\w{1,40}):(?P<thumb>[ud])", re.ASCII)
 WHY = re.compile(rf"why:(?P<reply>\w{{1,40}}):(?:{'|'.join(REASONS)})", re.ASCII)
 CONSENT = re.compile(r"consent:(?:yes|no|vote)")
+FORGET = re.compile(rf"forget:(?:everything|keep):[0-9a-f]{{{TAG}}}")
 # How soon a tab asks again after the connection broke.
 COME_BACK_MS = 1000
 A_DAY_S = 24 * 3600
@@ -86,6 +88,8 @@ class Site:
         app.post("/chat/{slug}/messages", dependencies=writes)(self.message)
         app.post("/chat/{slug}/press", dependencies=writes)(self.press)
         app.post("/chat/{slug}/reset", dependencies=writes)(self.reset)
+        app.post("/chat/{slug}/privacy", dependencies=writes)(self.privacy)
+        app.post("/chat/{slug}/forget", dependencies=writes)(self.forget)
         app.post("/language", dependencies=writes)(self.language)
         app.get("/avatar/{slug}.png")(self.avatar)
         app.get("/health")(self.health)
@@ -186,7 +190,7 @@ class Site:
         data, text = str(form.get("data", "")), str(form.get("text", ""))[:LONGEST_REASON].strip()
         room = await self._room(visitor, persona)
         vote, why = VOTE.fullmatch(data), WHY.fullmatch(data)
-        if not (vote or why or CONSENT.fullmatch(data)):
+        if not (vote or why or CONSENT.fullmatch(data) or FORGET.fullmatch(data)):
             raise Refusal(400, "wrong_press")
         found = vote or why
         if found and room.reply(found["reply"]) is None:
@@ -195,24 +199,23 @@ class Site:
         outcome = await self._core.press(_press(visitor, persona, data, text))
         if vote:
             return self._voted(visitor, persona, room, vote, outcome)
+        if outcome.is_forgotten:
+            for one in self._cast.personas:
+                self._rooms[visitor.place(one)].clear()
         return self._thanks(visitor, outcome.text)
 
     async def reset(self, slug: str, request: Request) -> Response:
         visitor, persona = visitor_of(request), self.persona(slug)
         room = await self._room(visitor, persona)
-        outcome = await self._core.command(
-            Command(
-                place=visitor.place(persona.slug),
-                message_id=_key(),
-                user=visitor.session,
-                name="reset",
-                is_direct=True,
-                lang_hint=visitor.lang,
-                persona_hint=persona.slug,
-            )
-        )
+        outcome = await self._core.command(_command(visitor, persona, "reset"))
         room.clear()
         return HTMLResponse(self._pages.notice(visitor.lang, outcome.text))
+
+    async def privacy(self, slug: str, request: Request) -> Response:
+        return await self._told(slug, request, "privacy")
+
+    async def forget(self, slug: str, request: Request) -> Response:
+        return await self._told(slug, request, "forget")
 
     async def language(self, request: Request) -> Response:
         chosen = (await request.form()).get("lang")
@@ -236,6 +239,12 @@ class Site:
         answer = HTMLResponse(html, headers={"Vary": "Accept-Language, Cookie"})
         remember(visitor, request, answer)
         return answer
+
+    async def _told(self, slug: str, request: Request, command: str) -> Response:
+        """What the core says to a command, with its buttons."""
+        visitor, persona = visitor_of(request), self.persona(slug)
+        outcome = await self._core.command(_command(visitor, persona, command))
+        return HTMLResponse(self._pages.told(visitor.lang, persona, outcome))
 
     def _not_sent(self, visitor: Visitor, notice: str) -> Response:
         return HTMLResponse(self._pages.sent(visitor.lang, notice, _key()))
@@ -296,6 +305,18 @@ def _incoming(visitor: Visitor, persona: Persona, key: str, text: str) -> Incomi
         lang_hint=visitor.lang,
         persona_hint=persona.slug,
         sent_at=time.time(),
+    )
+
+
+def _command(visitor: Visitor, persona: Persona, name: str) -> Command:
+    return Command(
+        place=visitor.place(persona.slug),
+        message_id=_key(),
+        user=visitor.session,
+        name=name,
+        is_direct=True,
+        lang_hint=visitor.lang,
+        persona_hint=persona.slug,
     )
 
 

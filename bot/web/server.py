@@ -19,6 +19,7 @@ from bot.errors import PortTaken, SettingsWrong
 from bot.platform import Button, Capabilities, Core, Place, PlatformName, Press, VoteOutcome
 from bot.web.metrics import WebMetrics
 from bot.web.page import Pages
+from bot.web.review import ReviewPage
 from bot.web.room import Rooms
 from bot.web.routes import MOST_CHARACTERS, Site
 from personas.loader import Cast
@@ -63,7 +64,9 @@ class Web:
         self._rooms = Rooms()
         self._socket: socket.socket | None = None
         metrics = WebMetrics(registry or CollectorRegistry())
-        self.app: Final[FastAPI] = Site(core, cast, self._rooms, Pages(cast, adapter_of), metrics).app()
+        pages = Pages(cast, adapter_of)
+        self.app: Final[FastAPI] = Site(core, cast, self._rooms, pages, metrics).app()
+        self.app.include_router(ReviewPage(core, pages, host).router())
 
     @property
     def name(self) -> PlatformName:

@@ -65,6 +65,8 @@ WORDS: Mapping[str, Mapping[Lang, str]] = {
         "zh-CN": "你评价过的聊天，可以用来训练角色吗？",
         "zh-TW": "你評價過的聊天，可以用來訓練角色嗎？",
     },
+    "kept": {"en": "What is kept of me", "zh-CN": "记下了我的什么", "zh-TW": "記下了我的什麼"},
+    "forget": {"en": "Forget me …", "zh-CN": "忘记我……", "zh-TW": "忘記我……"},
     "up": {"en": "Good answer", "zh-CN": "答得好", "zh-TW": "答得好"},
     "down": {"en": "Bad answer", "zh-CN": "答得不好", "zh-TW": "答得不好"},
     "rate": {"en": "Rate this answer", "zh-CN": "评价这条回答", "zh-TW": "評價這則回答"},
@@ -118,6 +120,33 @@ WORDS: Mapping[str, Mapping[Lang, str]] = {
         "zh-CN": "这个页面需要 JavaScript 才能显示回答。",
         "zh-TW": "這個頁面需要 JavaScript 才能顯示回答。",
     },
+    "review_title": {"en": "Review", "zh-CN": "审阅", "zh-TW": "審閱"},
+    "review_lead": {
+        "en": "Every letter in a box is a key. What was said in private chats is never shown here.",
+        "zh-CN": "方框里的字母就是按键。私聊里说过的话不会出现在这里。",
+        "zh-TW": "方框裡的字母就是按鍵。私訊裡說過的話不會出現在這裡。",
+    },
+    "review_progress": {"en": "Progress", "zh-CN": "进度", "zh-TW": "進度"},
+    "review_waiting": {
+        "en": "waiting: {waiting}, judged by you: {judged}",
+        "zh-CN": "等待 {waiting} 条，你已审阅 {judged} 条",
+        "zh-TW": "等待 {waiting} 則，你已審閱 {judged} 則",
+    },
+    "review_said": {"en": "What was said before", "zh-CN": "之前说过的话", "zh-TW": "之前說過的話"},
+    "review_reply": {"en": "The answer to judge", "zh-CN": "要审阅的回答", "zh-TW": "要審閱的回答"},
+    "review_verdict": {"en": "Your judgement", "zh-CN": "你的判断", "zh-TW": "你的判斷"},
+    "review_rewrite": {
+        "en": "What {name} should have said",
+        "zh-CN": "{name}本来应该这样说",
+        "zh-TW": "{name}本來應該這樣說",
+    },
+    "review_keys": {
+        "en": "Ctrl + Enter sends, Esc closes",
+        "zh-CN": "按 Ctrl + Enter 提交，Esc 关闭",
+        "zh-TW": "按 Ctrl + Enter 送出，Esc 關閉",
+    },
+    "review_pause": {"en": "Pause", "zh-CN": "先到这里", "zh-TW": "先到這裡"},
+    "review_look": {"en": "Look again", "zh-CN": "再看一次", "zh-TW": "再看一次"},
     "entering": {"en": "One moment …", "zh-CN": "请稍候……", "zh-TW": "請稍候……"},
 }
 

@@ -50,7 +50,7 @@ def leaks(rows: Sequence[Row], probes: Iterable[Probe]) -> list[Leak]:
         exact[tuple(map(fold, probe.turns))] = probe.id
         folded = fold(probe.question)
         if len(folded) >= SHORTEST:
-            for topic in ("", probe.topic):
+            for topic in dict.fromkeys(("", probe.topic)):
                 near[topic].append((folded, pairs(folded), probe))
     found = []
     for index, row in enumerate(rows):

@@ -5,7 +5,13 @@ INSERT INTO adapter_version (
 VALUES (
   :digest, :persona, :version, :base_fingerprint, :path, :parent, :run_id, :snapshot_digest, :config_digest,
   :report, :now)
-ON CONFLICT (persona, digest) DO UPDATE SET path = excluded.path;
+ON CONFLICT (persona, digest) DO UPDATE SET
+  path = excluded.path,
+  parent = COALESCE(adapter_version.parent, excluded.parent),
+  run_id = COALESCE(adapter_version.run_id, excluded.run_id),
+  snapshot_digest = COALESCE(adapter_version.snapshot_digest, excluded.snapshot_digest),
+  config_digest = COALESCE(adapter_version.config_digest, excluded.config_digest),
+  report = COALESCE(adapter_version.report, excluded.report);
 
 -- name: adapter_of_other_digest
 SELECT digest FROM adapter_version
@@ -33,46 +39,8 @@ WHERE alias.base_fingerprint = :base_fingerprint ORDER BY alias.persona, alias.a
 -- name: remove_alias
 DELETE FROM alias WHERE persona = :persona AND base_fingerprint = :base_fingerprint AND alias = :alias;
 
--- name: add_run
-INSERT INTO run (
-  id, persona, base_fingerprint, kind, state, owner, attempt, config_digest, reference_version, seed,
-  snapshot_digest, created_at, updated_at)
-VALUES (
-  :id, :persona, :base_fingerprint, :kind, :state, :owner, 1, :config_digest, :reference_version, :seed,
-  :snapshot_digest, :now, :now)
-ON CONFLICT (persona, base_fingerprint)
-  WHERE state IN ('claimed', 'snapshotted', 'training', 'evaluating', 'awaiting_approval', 'canary')
-  DO NOTHING
-RETURNING id;
-
--- name: move_run
-UPDATE run SET state = :state, report = COALESCE(:report, report), error = :error, updated_at = :now
-WHERE id = :id RETURNING id;
-
--- name: runs
-SELECT id, persona, base_fingerprint, kind, state, attempt, seed, snapshot_digest, report, error, created_at
-FROM run ORDER BY created_at;
-
 -- name: add_audit
 INSERT INTO audit (actor, act, subject, detail, created_at) VALUES (:actor, :act, :subject, :detail, :now);
 
 -- name: audits
 SELECT actor, act, subject, detail, created_at FROM audit ORDER BY id DESC LIMIT :most;
-
--- name: claim_run
-UPDATE run SET
-  state = 'training', owner = :owner, lease_until = :lease_until, updated_at = :now,
-  attempt = CASE WHEN state = 'snapshotted' THEN attempt ELSE attempt + 1 END
-WHERE id = (
-  SELECT id FROM run
-  WHERE state = 'snapshotted' OR (state = 'training' AND lease_until < :now)
-  ORDER BY created_at LIMIT 1)
-RETURNING id, persona, base_fingerprint, kind, state, attempt, seed, snapshot_digest, report, error, created_at;
-
--- name: renew_run
-UPDATE run SET lease_until = :lease_until, updated_at = :now
-WHERE id = :id AND owner = :owner AND attempt = :attempt AND state = 'training' RETURNING id;
-
--- name: finish_run
-UPDATE run SET state = :state, report = :report, error = :error, lease_until = NULL, updated_at = :now
-WHERE id = :id AND owner = :owner AND attempt = :attempt AND state = 'training' RETURNING id;

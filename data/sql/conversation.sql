@@ -1,10 +1,12 @@
 -- name: add_conversation
-INSERT INTO conversation (id, platform, chat, thread, persona, created_at)
-VALUES (:id, :platform, :chat, :thread, :persona, :now)
+INSERT INTO conversation (id, platform, chat, thread, persona, is_direct, created_at)
+VALUES (:id, :platform, :chat, :thread, :persona, :is_direct, :now)
 ON CONFLICT (platform, chat, thread, persona) WHERE closed_at IS NULL DO NOTHING;
 
 -- name: live_conversation
-SELECT id, platform, chat, thread, persona, created_at FROM conversation
+SELECT id, platform, chat, thread, persona, created_at,
+  (SELECT COALESCE(MAX(erasure.id), 0) FROM erasure) AS last_erasure
+FROM conversation
 WHERE platform = :platform AND chat = :chat AND thread = :thread AND persona = :persona AND closed_at IS NULL;
 
 -- name: close_conversation

@@ -38,11 +38,16 @@ WHERE platform = :platform AND chat = :chat AND platform_message_id = :message_i
 INSERT INTO outbox (
   inbox_id, slot, part, reply_id, platform, chat, thread, state, nonce, text, created_at, updated_at)
 VALUES (
-  :inbox_id, :slot, :part, :reply_id, :platform, :chat, :thread, 'sending', :nonce, :text, :now, :now)
+  :inbox_id, :slot, :part, :reply_id, :platform, :chat, :thread, 'sending', :nonce,
+  CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE id = :inbox_id AND user_hash = 'forgotten') THEN '' ELSE :text END,
+  :now, :now)
 RETURNING id, inbox_id, slot, part, state, nonce, platform_message_id, text, updated_at;
 
 -- name: mark_outbox
-UPDATE outbox SET state = :state, text = :text, updated_at = :now,
+UPDATE outbox SET state = :state, updated_at = :now,
+  text = CASE
+    WHEN EXISTS (SELECT 1 FROM inbox WHERE inbox.id = outbox.inbox_id AND inbox.user_hash = 'forgotten') THEN ''
+    ELSE :text END,
   platform_message_id = COALESCE(:platform_message_id, platform_message_id)
 WHERE id = :id;
 

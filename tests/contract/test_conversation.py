@@ -125,7 +125,7 @@ async def test_a_persona_is_chosen_by_any_of_its_names_and_kept(parts, port):
 
 
 @pytest.mark.parametrize("lang", LANGS)
-@pytest.mark.parametrize("name", ["help", "start", "persona", "reset", "nonsense"])
+@pytest.mark.parametrize("name", ["help", "start", "persona", "reset", "privacy", "forget", "nonsense"])
 async def test_every_command_answers_in_the_persons_language(parts, name, lang):
     outcome = await parts.core.command(Command(DIRECT, "c", "ann", name, lang_hint=lang, is_direct=True))
     assert outcome.text

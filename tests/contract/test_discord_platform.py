@@ -123,6 +123,19 @@ async def test_a_button_works_after_a_restart_and_the_answer_is_private(fake):
     assert core.events[1].data == "consent:yes"
 
 
+async def test_the_question_whether_to_forget_is_private_and_its_button_is_known(fake):
+    core = RecordingCore()
+    data = f"forget:everything:{'0f' * 8}"
+    core.outcome = VoteOutcome("Shall I?", (Button("Forget everything", data),))
+    async with running(fake, core):
+        await fake.command("reset")
+        whisper = (await until(lambda: fake.whispers))[0]
+        assert whisper["flags"] & 64, "only the person sees it"
+        await fake.press(whisper["id"], data)
+        await until(lambda: len(core.events) == 2)
+    assert core.events[1].data == data
+
+
 async def test_a_command_is_carried_out_and_answered_privately(fake):
     core = RecordingCore()
     core.outcome = VoteOutcome("李白 speaks here now.")

@@ -12,7 +12,7 @@ import pytest
 
 from bot.platforms import discord_
 from bot.sentences import MENU
-from tests.fakes.discord import APPLICATION, CHANNEL, TOKEN, FakeDiscord, buttons_of
+from tests.fakes.discord import APPLICATION, CHANNEL, MODERATORS, TOKEN, FakeDiscord, buttons_of
 from tests.fakes.engine import FakeEngine
 from tests.fakes.exchange import Exchange
 from tests.fakes.specs import DiscordSpec, specification
@@ -41,7 +41,7 @@ def _spec() -> DiscordSpec:
 
 @contextlib.asynccontextmanager
 async def bot(home, fake, engine):
-    async with troupe(home, engine.url) as parts:
+    async with troupe(home, engine.url, moderators=(f"discord-role:{MODERATORS}",)) as parts:
         running = asyncio.create_task(discord_.Discord(TOKEN, parts.core, menu=MENU).run())
         await until(lambda: fake.connected)
         try:
@@ -61,7 +61,7 @@ def rated(fake):
 
 
 async def conversation(fake, engine):
-    """Commands, a streamed reply after a rate limit, both thumbs, consent, an edit, a reply."""
+    """Commands, a streamed reply after a rate limit, both thumbs, consent, an edit, a reply, a review."""
     await fake.command("persona", "li_bai", locale="zh-CN")
     await fake.command("help")
     await until(lambda: len(fake.whispers) == 2)
@@ -79,6 +79,12 @@ async def conversation(fake, engine):
     engine.reply, engine.delay_s = "Short.", 0.0
     await fake.say("and you?", reply_to=number)
     await until(lambda: rated(fake)[0] != number)
+    mod = {"user": 8, "is_moderator": True}
+    await fake.command("review", **mod)
+    card = (await until(lambda: fake.whispers[5:]))[0]
+    await fake.press(card["id"], next(data for data in buttons_of(card) if "rewrite" in data), **mod)
+    await fake.submit((await until(lambda: fake.forms))[0], "Better.", **mod)
+    await until(lambda: len(fake.whispers) == 7)
 
 
 def events(fake: FakeDiscord, spec: DiscordSpec) -> list[str]:

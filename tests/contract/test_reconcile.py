@@ -9,6 +9,7 @@ import pytest
 
 from bot.reconcile import Reconciler
 from data.home import Home
+from data.run_records import NewRun
 from data.sqlite import open_store
 from engine.client import HttpEngine
 from engine.errors import EngineUnavailable
@@ -72,6 +73,16 @@ async def test_a_promotion_loads_the_new_one_and_lets_go_of_the_old(world, tmp_p
     await store.set_alias("li_bai", FINGERPRINT, "challenger", old)
     await reconciler.once()
     assert {name("li_bai", new), name("li_bai", old)} <= set(fake.adapters)
+
+
+async def test_what_a_run_is_still_trying_becomes_nobodys_first_champion(world):
+    fake, store, home, reconciler = world
+    adapter(home.adapters / "li_bai/tried", seed=1)
+    await store.ledger.open_run(NewRun("li_bai", FINGERPRINT, "corpus", 7, id="tried"))
+    await reconciler.once()
+    assert reconciler.champion("li_bai") is None
+    assert await store.adapters(FINGERPRINT) == ()
+    assert fake.adapters == {}
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "pickle"])

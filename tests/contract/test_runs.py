@@ -15,6 +15,7 @@ from bot.runs import Runs, worker_routes
 from data.home import Home
 from data.sqlite import open_store
 from personas.loader import load_persona
+from tests.fakes.adapter import adapter
 from tests.fakes.clock import FakeClock
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +80,7 @@ async def test_a_lease_that_ran_out_goes_to_another_worker_and_the_late_one_is_r
         assert (await client.post("/worker/renew", json=attempt)).status_code == 409
         late = await client.post("/worker/finish", json={**attempt, "ok": True})
         assert late.status_code == 409
-        (run,) = await store.runs()
+        (run,) = await store.ledger.runs()
         assert run.state == "training"
 
 
@@ -89,10 +90,33 @@ async def test_a_run_without_a_valid_adapter_fails_with_the_reason(tmp_path, per
         claim = (await client.post("/worker/claim", json={"owner": "one"})).json()
         done = {"id": claim["id"], "owner": "one", "attempt": 1, "ok": True}
         assert (await client.post("/worker/finish", json=done)).status_code == 200
-        (run,) = await store.runs()
+        (run,) = await store.ledger.runs()
         assert run.state == "failed"
         assert "no adapter folder" in run.error
         assert await store.adapters(FINGERPRINT) == ()
+
+
+async def test_a_trained_corpus_run_is_registered_and_champion_where_there_was_none(tmp_path, persona):
+    async with world(tmp_path) as (runs, client, _clock, store, home):
+        for seed, aliases in ((1, ["champion"]), (2, [])):
+            run_id = await runs.start_corpus(persona, recipe="quick")
+            claim = (await client.post("/worker/claim", json={"owner": "one"})).json()
+            digest = adapter(home.root / claim["out"], fingerprint=FINGERPRINT, seed=seed)
+            done = {"id": run_id, "owner": "one", "attempt": 1, "ok": True}
+            for _ in range(2):  # the answer to the first may have been lost
+                assert (await client.post("/worker/finish", json=done)).status_code == 200
+            run = await store.ledger.run(run_id)
+            assert (run.state, run.challenger) == ("promoted", digest)
+            live = await store.aliases(FINGERPRINT)
+            assert [one.alias for one in live if one.digest == digest] == aliases
+
+
+async def test_a_run_that_is_refused_leaves_no_snapshot(tmp_path, persona):
+    async with world(tmp_path) as (runs, _client, _clock, _store, home):
+        run_id = await runs.start_corpus(persona, recipe="quick")
+        with pytest.raises(BotError):
+            await runs.start_corpus(persona, recipe="quick")
+        assert [folder.name for folder in home.snapshots.iterdir()] == [run_id]
 
 
 async def test_without_the_secret_nothing_is_told(tmp_path, persona):
@@ -102,5 +126,5 @@ async def test_without_the_secret_nothing_is_told(tmp_path, persona):
             "/worker/claim", json={"owner": "one"}, headers={"Authorization": "Bearer wrong"}
         )
         assert answer.status_code == 401
-        (run,) = await store.runs()
+        (run,) = await store.ledger.runs()
         assert run.state == "snapshotted"

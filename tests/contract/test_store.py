@@ -10,9 +10,9 @@ import aiosqlite
 import pytest
 
 from data.errors import StoreNewer, StoreUnavailable
-from data.records import Adapter, Ballot, InboxItem, NewReply, NewRun, Result, Said
+from data.records import Adapter, Ballot, InboxItem, NewReply, Result, Said
 from data.sqlite import open_store
-from data.statements import load_statements
+from data.statements import load_statements, migrations
 from tests.fakes.clock import FakeClock
 
 FINGERPRINT = "f" * 64
@@ -208,14 +208,6 @@ async def test_a_folder_built_anew_is_another_version(store):
     assert known == {("v0", "/a"), ("v0-bbbbbbbb", "/moved")}
 
 
-async def test_one_run_of_a_persona_at_a_time(store):
-    new = NewRun("li_bai", FINGERPRINT, "corpus", seed=1)
-    run = await store.add_run(new)
-    assert run is not None
-    assert await store.add_run(new) is None
-    assert await store.add_run(replace(new, persona="harry_potter")) is not None
-
-
 async def test_a_failing_unit_fails_alone_and_its_neighbours_are_committed(store, tmp_path):
     reply = await a_reply(store)
     bad = Ballot(reply.id, "bad", "pair", 1, other_reply_id="nobody")
@@ -311,3 +303,71 @@ async def test_a_thumb_tells_how_many_others_in_its_prompt_have_not_agreed(store
     assert [one.silent_others for one in await store.thumbs()] == [0, 0]
     await store.cast(Ballot(second.id, "bob", "thumb", 0))
     assert [one.rater_hash for one in await store.thumbs()] == ["ann"]
+
+
+async def test_a_pair_tells_who_in_either_prompt_has_not_agreed(store):
+    first, second = await a_reply(store, "m1"), await a_reply(store, "m2")
+    await store.cast(Ballot(first.id, "bob", "pair", -1, other_reply_id=second.id))
+    (pair,) = await store.pairs()
+    assert (pair.reply_id, pair.other_reply_id, pair.value) == (first.id, second.id, -1)
+    assert (pair.persona, pair.conversation_id, pair.consent) == ("li_bai", first.conversation_id, "unasked")
+    assert pair.silent_others == 1
+    await store.answer_consent("ann", "yes")
+    (pair,) = await store.pairs()
+    assert pair.silent_others == 0
+    await store.cast(Ballot(first.id, "bob", "pair", 0, other_reply_id=second.id))
+    assert [one.value for one in await store.pairs()] == [0]
+    assert await store.thumbs() == ()
+
+
+async def test_a_reply_that_is_in_no_history_counts_everybody_of_its_conversation_as_in_its_prompt(store):
+    first = await a_reply(store, "m1")
+    (inbox_id,) = await store.receive([item("m2")])
+    unsaid = await store.open_reply(
+        NewReply(inbox_id, first.conversation_id, "li_bai", "telegram", "7", "en", "[]", "[]", "{}", seed=3)
+    )
+    await store.cast(Ballot(unsaid.id, "bob", "pair", 1, other_reply_id=unsaid.id))
+    assert [one.silent_others for one in await store.pairs()] == [1]
+
+
+async def test_a_rewrite_carries_its_text_until_it_is_withdrawn(store):
+    reply = await a_reply(store)
+    better = Ballot(reply.id, "mod", "rewrite", 1, role="moderator", text="better")
+    await store.cast(better)
+    (rewrite,) = await store.rewrites()
+    assert (rewrite.reply_id, rewrite.text, rewrite.role) == (reply.id, "better", "moderator")
+    assert (rewrite.silent_others, rewrite.consumed, rewrite.tries) == (1, False, 0)
+    await store.cast(replace(better, value=0))
+    assert await store.rewrites() == ()
+
+
+async def test_no_guard_that_found_nothing_is_a_guard(store):
+    for name, guard in (("m1", "[]"), ("m2", '["language"]'), ("m3", None)):
+        (inbox_id,) = await store.receive([item(name)])
+        live = await store.conversation("telegram", "7", "", "li_bai")
+        reply = await store.open_reply(
+            NewReply(inbox_id, live.id, "li_bai", "telegram", "7", "en", "[]", "[]", "{}", seed=3)
+        )
+        await store.complete_reply(reply.id, Result("hello", "stop", guard=guard), [])
+        await store.cast(Ballot(reply.id, "ann", "thumb", 1))
+    assert [one.guard for one in await store.thumbs()] == [None, '["language"]', None]
+
+
+async def test_a_store_of_the_first_version_keeps_its_rows(tmp_path):
+    path = tmp_path / "store.db"
+    (_, first), *_ = migrations()
+    async with aiosqlite.connect(path) as connection:
+        await connection.executescript(f"{first}; PRAGMA user_version = 1;")
+        await connection.execute_fetchall(
+            "INSERT INTO run (id, persona, base_fingerprint, kind, state, attempt, seed, created_at,"
+            f" updated_at) VALUES ('r', 'li_bai', '{FINGERPRINT}', 'corpus', 'promoted', 1, 7, 1.0, 2.0)"
+        )
+        await connection.execute_fetchall(
+            "INSERT INTO adapter_version (digest, persona, version, base_fingerprint, path, run_id,"
+            f" created_at) VALUES ('d', 'li_bai', 'r', '{FINGERPRINT}', '/r', 'r', 2.0)"
+        )
+        await connection.commit()
+    for _ in range(2):
+        async with open_store(path) as store:
+            (run,) = await store.ledger.runs()
+            assert (run.id, run.state, run.challenger, run.share) == ("r", "promoted", "d", None)

@@ -36,7 +36,7 @@ def _spec() -> TelegramSpec:
 
 @contextlib.asynccontextmanager
 async def bot(home, fake, engine):
-    async with troupe(home, engine.url) as parts:
+    async with troupe(home, engine.url, moderators=("telegram:9",)) as parts:
         running = asyncio.create_task(
             telegram_.Telegram(TOKEN, parts.core, menu=MENU, api_url=fake.url).run()
         )
@@ -59,7 +59,7 @@ def rated(fake, chat):
 
 
 async def conversation(fake, engine):
-    """A command, flood control, a streamed reply, both thumbs, consent, an edit, a group."""
+    """A command, flood control, a streamed reply, both thumbs, consent, an edit, a group, a review."""
     fake.say("/persona 李白", language="zh-hans")
     await until(lambda: fake.texts(7))
     fake.refuse.append(("sendChatAction", Refusal(429, "Too Many Requests: retry after 1", retry_after=1)))
@@ -81,6 +81,13 @@ async def conversation(fake, engine):
     fake.closed_chats.add(8)
     fake.press(-5, number, up, user=8)
     await until(lambda: len(fake.answers) == 4)
+    fake.say("/review", chat=9, user=9)
+    card = await until(lambda: next(iter(fake.bot_messages(9)), None))
+    rewrite = next(data for data in fake.buttons(9, card["message_id"]) if "rewrite" in data)
+    fake.press(9, card["message_id"], rewrite, user=9)
+    question = await until(lambda: next(iter(fake.bot_messages(9)[1:]), None))
+    fake.say("Better.", chat=9, user=9, reply_to=question["message_id"])
+    await until(lambda: fake.bot_messages(9)[2:])
 
 
 def updates(fake: FakeTelegram) -> list[dict[str, object]]:

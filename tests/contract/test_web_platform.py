@@ -237,6 +237,35 @@ async def test_a_new_conversation_empties_every_tab_and_late_words_stay_out():
         assert "Old words" not in await tab.open()
 
 
+async def test_what_is_kept_is_told_and_forgetting_is_asked_for_and_empties_every_room():
+    async with opened() as (web, core, tab), tab.following():
+        await web.send(await asked(core, tab), "Old words", nonce="1")
+        await tab.sees("Old words")
+        await web.send(await asked_of(core, tab, "harry_potter"), "Old spells", nonce="2")
+        core.outcome = VoteOutcome("What I keep", CONSENT)
+        told = (await tab.post("/chat/li_bai/privacy")).text
+        assert "What I keep" in told
+        assert all(f"consent:{name}" in told for name in ("yes", "no", "vote"))
+        core.outcome = VoteOutcome("Shall I?", (Button("Forget", f"forget:everything:{'0f' * 8}"),))
+        question = (await tab.post("/chat/li_bai/forget")).text
+        assert "forget:everything:0f0f0f0f0f0f0f0f" in question
+        assert [one.name for one in core.events[-2:]] == ["privacy", "forget"]
+        assert {one.place.thread for one in core.events[-2:]} == {"li_bai"}
+        core.outcome = VoteOutcome("Forgotten.", is_forgotten=True)
+        tab.news.clear()
+        answer = await tab.post("/chat/li_bai/press", data=f"forget:everything:{'0f' * 8}")
+        assert "Forgotten." in answer.text
+        await tab.sees('<div hx-swap-oob="innerHTML:#log"></div>')
+        assert "Old words" not in await tab.open()
+        assert "Old spells" not in await tab.open("harry_potter")
+
+
+async def asked_of(core, tab, slug):
+    await tab.open(slug)
+    await tab.say("Hi", slug=slug)
+    return core.events[-1].place
+
+
 async def test_conversations_with_two_personas_are_two():
     async with opened() as (web, core, tab):
         place = await asked(core, tab)

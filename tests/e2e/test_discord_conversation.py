@@ -131,3 +131,50 @@ async def test_bots_are_not_answered(world, tmp_path):
         await fake.say(f"{HEY} hello")
         await until(lambda: rated(fake))
     assert len(engine.requests) == 1
+
+
+async def test_a_moderator_reviews_rewrites_and_compares_across_a_restart(world, tmp_path):
+    fake, engine = world
+    mod = {"user": 8, "is_moderator": True}
+    roles = {"moderators": (f"discord-role:{MODERATORS}",)}
+    async with bot(tmp_path, fake, engine, **roles):
+        for text in ("who are you", "and your sister"):
+            before = rated(fake)
+            await fake.say(f"{HEY} {text}")
+            await until(lambda: rated(fake) not in {before, None})  # noqa: B023 - waited for at once
+        await fake.command("review", user=9)
+        whisper = await whispered(fake, 1)
+        assert "Only moderators" in whisper["content"]
+        assert buttons_of(whisper) == []
+        await fake.command("review", **mod)
+        card = await whispered(fake, 2)
+        assert "and your sister" in card["content"]
+        assert card["flags"] & 64, "only the moderator sees it"
+    async with bot(tmp_path, fake, engine, **roles) as parts:
+        reply_id = buttons_of(card)[0].split(":")[1]
+        original = (await parts.store.reply(reply_id)).text
+        await fake.press(card["id"], f"review:{reply_id}:rewrite", **mod)
+        form = (await until(lambda: fake.forms))[0]
+        assert form["components"][0]["component"]["value"] == original
+    async with bot(tmp_path, fake, engine, **roles) as parts:
+        await fake.submit(form, "I have no sister.", **mod)
+        card = await whispered(fake, 3)
+        (vote,) = await parts.store.votes(reply_id)
+        assert (vote.kind, vote.text, vote.role) == ("rewrite", "I have no sister.", "moderator")
+        other_id = buttons_of(card)[0].split(":")[1]
+        assert other_id != reply_id
+        engine.reply = "Somebody else."
+        await fake.press(card["id"], f"review:{other_id}:again", **mod)
+        pair = await whispered(fake, 4)
+        assert "Somebody else." in pair["content"]
+        better = next(data for data in buttons_of(pair) if ":other:" in data)
+        await fake.press(pair["id"], better, **mod)
+        assert "Nothing is waiting" in (await whispered(fake, 5))["content"]
+        (vote,) = await parts.store.votes(better.split(":")[3])
+        assert (vote.kind, vote.value, vote.other_reply_id) == ("pair", 1, other_id)
+    assert not any("Somebody else." in text for text in fake.texts()), "the channel never saw it"
+
+
+async def whispered(fake, count):
+    await until(lambda: len(fake.whispers) >= count)
+    return fake.whispers[count - 1]

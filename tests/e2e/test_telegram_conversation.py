@@ -16,8 +16,8 @@ from tests.waiting import until
 
 
 @contextlib.asynccontextmanager
-async def bot(home, fake, engine):
-    async with troupe(home, engine.url) as parts:
+async def bot(home, fake, engine, **more):
+    async with troupe(home, engine.url, **more) as parts:
         platform = Telegram(TOKEN, parts.core, menu=MENU, api_url=fake.url)
         polls = len(fake.calls)
         running = asyncio.create_task(platform.run())
@@ -157,3 +157,38 @@ async def test_in_a_group_only_who_names_the_bot_is_answered(world, tmp_path):
         fake.say("@troupe_bot hello", chat=-5)
         await until(lambda: thumbs(fake, -5))
     assert len(engine.requests) == 1
+
+
+async def test_a_moderator_reviews_in_private_what_a_group_was_told(world, tmp_path):
+    fake, engine = world
+    roles = {"moderators": ("telegram:8",)}
+    async with bot(tmp_path, fake, engine, **roles) as parts:
+        fake.say("a secret of mine", user=7)
+        await until(lambda: thumbs(fake, 7))
+        fake.say("@troupe_bot who are you", chat=-5)
+        await until(lambda: thumbs(fake, -5))
+        reply_id = thumbs(fake, -5)[1].split(":")[1]
+        fake.say("/review", chat=-5, user=8)
+        await until(lambda: any("private chat" in text for text in fake.texts(-5)))
+        fake.say("/review", chat=7, user=7)
+        await until(lambda: any("Only moderators" in text for text in fake.texts(7)))
+        fake.say("/review", chat=8, user=8)
+        card = await said(fake, 1)
+        assert "who are you" in card["text"]
+        assert "waiting: 1" in card["text"]
+        fake.press(8, card["message_id"], f"review:{reply_id}:rewrite", user=8)
+        question = await said(fake, 2)
+    async with bot(tmp_path, fake, engine, **roles) as parts:
+        fake.say("I am Harry.", chat=8, user=8, reply_to=question["message_id"])
+        end = await said(fake, 3)
+        assert "Nothing is waiting" in end["text"]
+        assert fake.buttons(8, end["message_id"]) == ["consent:yes", "consent:no", "consent:vote"]
+        (vote,) = await parts.store.votes(reply_id)
+        assert (vote.kind, vote.text, vote.role) == ("rewrite", "I am Harry.", "moderator")
+    assert not any("secret" in text for text in fake.texts(8))
+    assert len(engine.requests) == 2, "what was written is nothing to be answered"
+
+
+async def said(fake, count, chat=8):
+    """The bot's message of that number in a chat."""
+    return await until(lambda: next(iter(fake.bot_messages(chat)[count - 1 :]), None))

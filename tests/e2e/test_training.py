@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data.manifest import base_fingerprint, verify
-from data.snapshot import SnapshotError, read_snapshot, write_corpus_snapshot
+from data.snapshot import SnapshotError, read_snapshot, write_snapshot
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -56,7 +56,7 @@ def test_the_quick_build_learns_as_fast_as_when_its_curve_was_committed(built):
 @pytest.mark.slow
 def test_a_snapshot_that_was_changed_trains_nothing(built, tmp_path):
     folder = tmp_path / "snapshot"
-    write_corpus_snapshot(
+    write_snapshot(
         folder,
         persona_folder=ROOT / "personas" / "li_bai",
         general=[ROOT / "data" / "sets" / "general.jsonl"],
@@ -79,7 +79,7 @@ def test_a_snapshot_that_was_changed_trains_nothing(built, tmp_path):
 @pytest.mark.slow
 def test_a_snapshot_of_another_base_is_refused_in_one_sentence(built, tmp_path):
     folder = tmp_path / "snapshot"
-    write_corpus_snapshot(
+    write_snapshot(
         folder,
         persona_folder=ROOT / "personas" / "li_bai",
         general=[],

@@ -52,6 +52,7 @@ class FakeDiscord:
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: dict[str, list[str]] = field(default_factory=dict)
     whispers: list[dict[str, Any]] = field(default_factory=list)
+    forms: list[dict[str, Any]] = field(default_factory=list)
     pings: list[str] = field(default_factory=list)
     commands: list[dict[str, Any]] = field(default_factory=list)
     syncs: int = 0
@@ -134,13 +135,31 @@ class FakeDiscord:
         roles = (MODERATORS,) if is_moderator else ()
         return await self._interact(3, data, user=user, locale=locale, message=message, roles=roles)
 
+    async def submit(
+        self, form: dict[str, Any], text: str, *, user: int = 7, is_moderator: bool = False
+    ) -> str:
+        """A person fills in the only field of a form that the bot opened."""
+        field = form["components"][0]["component"]
+        value = {"type": 4, "id": 2, "custom_id": field["custom_id"], "value": text}
+        parts = [{"type": 18, "id": 1, "component": value}]
+        data = {"custom_id": form["custom_id"], "components": parts}
+        roles = (MODERATORS,) if is_moderator else ()
+        return await self._interact(5, data, user=user, locale="en-US", roles=roles)
+
     async def command(
-        self, name: str, argument: str | None = None, *, user: int = 7, locale: str = "en-US"
+        self,
+        name: str,
+        argument: str | None = None,
+        *,
+        user: int = 7,
+        locale: str = "en-US",
+        is_moderator: bool = False,
     ) -> str:
         data: dict[str, Any] = {"id": "600000000000000001", "name": name, "type": 1}
         if argument is not None:
             data["options"] = [{"name": "name", "type": 3, "value": argument}]
-        return await self._interact(2, data, user=user, locale=locale)
+        roles = (MODERATORS,) if is_moderator else ()
+        return await self._interact(2, data, user=user, locale=locale, roles=roles)
 
     async def dispatch(self, event: str, data: Any) -> None:
         self._sequence += 1
@@ -278,6 +297,11 @@ class FakeDiscord:
             return _json({"message": "Unknown interaction", "code": 10062}, 404)
         if interaction["answered"]:
             return _json({"message": "Interaction has already been acknowledged.", "code": 40060}, 400)
+        if body["type"] == 9:
+            refused = _checked_form(body["data"])
+            if refused:
+                return refused
+            self.forms.append(body["data"])
         interaction["answered"] = True
         # A deferral makes no resource yet.
         whispered = bool((body.get("data") or {}).get("flags", 0) & 64)
@@ -474,6 +498,15 @@ def _checked(body: dict[str, Any]) -> web.Response | None:
                     {"code": 50035, "message": "Invalid Form Body", "errors": {"components": {}}}, 400
                 )
     return None
+
+
+def _checked_form(form: dict[str, Any]) -> web.Response | None:
+    (label,) = form["components"]
+    field = label["component"]
+    fits = len(form["title"]) <= 45 and len(label["label"]) <= 45 and len(label["description"]) <= 100
+    if fits and len(form["custom_id"]) <= 100 and len(field["value"]) <= field["max_length"] <= 4000:
+        return None
+    return _json({"code": 50035, "message": "Invalid Form Body", "errors": {"components": {}}}, 400)
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

@@ -229,8 +229,11 @@ class FakeTelegram:
             raise Refusal(403, "Forbidden: bot can't initiate conversation with a user")
         self._check(sent)
         message = self._message(chat, sent["text"], BOT)
-        if "reply_markup" in sent:
+        # To be asked for an answer is no part of a message.
+        if "inline_keyboard" in sent.get("reply_markup", {}):
             message["reply_markup"] = sent["reply_markup"]
+        if "entities" in sent:
+            message["entities"] = sent["entities"]
         self.history[chat, message["message_id"]] = [sent["text"]]
         return message
 

@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from bot.another import Another
 from bot.conversation import Conversation
+from bot.erase import forget
 from bot.moderators import Moderators
 from bot.outbox import Outbox
 from bot.pace import Pace
@@ -62,6 +65,8 @@ async def troupe(
                 secret=place.secret(),
                 clock=clock,
                 moderators=Moderators(moderators),
+                another=Another(store, engine, reconciler, clock),
+                forget=partial(forget, store, place),
             )
             running = asyncio.create_task(core.run())
             try:

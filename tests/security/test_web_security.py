@@ -65,7 +65,8 @@ async def test_nothing_the_core_learns_opens_the_session():
 
 
 @pytest.mark.parametrize(
-    "path", ["/chat/li_bai/messages", "/chat/li_bai/press", "/chat/li_bai/reset", "/language"]
+    "path",
+    ["/language", *(f"/chat/li_bai/{what}" for what in ("messages", "press", "reset", "privacy", "forget"))],
 )
 async def test_a_post_without_our_token_or_from_another_origin_does_nothing(path):
     core = RecordingCore()
@@ -134,6 +135,7 @@ async def test_somebody_elses_reply_cannot_be_voted_on():
         "vote:r1:u:u",
         "why:r1:because",
         "consent:maybe",
+        "forget:everything",
         f"vote:{'r' * 99}:u",
         "vote:r1:u\n",
     ],

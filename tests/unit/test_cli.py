@@ -72,7 +72,7 @@ def test_the_commands_are_the_ones_of_the_design():
     assert {
         "run", "chat", "data check", "eval", "personas list", "personas check", "train", "adapters list",
         "adapters show",
-        "adapters promote", "adapters rollback", "adapters verify", "votes stats", "votes export", "doctor",
+        "adapters promote", "adapters rollback", "adapters verify", "votes stats", "votes export", "user export", "user forget", "doctor",
         "engine",
     } == names  # fmt: skip
 

@@ -13,6 +13,7 @@ from bot.desk import COMMANDS, Desk, consult
 from bot.errors import BotError
 from data.home import Home
 from data.records import Adapter, Ballot, InboxItem, NewReply, Result, Said
+from data.run_records import NewRun
 from data.sqlite import open_store
 from tests.fakes.adapter import adapter
 from tests.fakes.engine import FINGERPRINT
@@ -44,6 +45,21 @@ async def live(desk):
     return {row["version"]: row["aliases"] for row in rows}
 
 
+async def tried(store, home, version="run", seed=3):
+    """A run from votes whose adapter is in its canary."""
+    ledger = store.ledger
+    new = NewRun("li_bai", FINGERPRINT, "incremental", seed, id=version)
+    await ledger.open_run(new)
+    await ledger.snapshotted(version, "s" * 64)
+    run = await ledger.claim("worker", lease_s=60)
+    folder = home.adapters / "li_bai" / version
+    digest = adapter(folder, seed=seed)
+    made = Adapter(digest, "li_bai", version, FINGERPRINT, str(folder), run_id=version)
+    await ledger.trained(version, "worker", run.attempt, made, None)
+    await ledger.judged(version, passed=True, decision="{}", reason="Better.", needs_approval=False)
+    assert await ledger.start_canary(version, 10)
+
+
 async def test_promoting_keeps_the_old_version_and_rolling_back_goes_to_it(world, home):
     _, desk = world
     assert await live(desk) == {"v0": ["champion"], "v1": []}
@@ -53,7 +69,34 @@ async def test_promoting_keeps_the_old_version_and_rolling_back_goes_to_it(world
     mirrored = json.loads(home.champions.read_text())
     assert mirrored["champions"]["li_bai"]["name"] == moved["name"]
     assert (await desk.answer({"command": "rollback", "persona": "li_bai"}))["version"] == "v0"
-    assert await live(desk) == {"v0": ["champion"], "v1": ["previous"]}
+    assert await live(desk) == {"v0": ["champion"], "v1": []}, "nothing falls back to what was taken back"
+    assert json.loads(home.champions.read_text())["champions"]["li_bai"]["name"] != moved["name"]
+
+
+async def test_rolling_back_ends_a_canary_first_and_takes_a_promotion_back_then(world, home):
+    store, desk = world
+    await tried(store, home)
+    rollback = {"command": "rollback", "persona": "li_bai"}
+    assert (await desk.answer(rollback))["version"] == "v0"
+    assert (await store.ledger.run("run")).state == "rolled_back"
+    assert await live(desk) == {"v0": ["champion"], "v1": [], "run": []}
+    await tried(store, home, "again", 4)
+    await store.ledger.promote_run("again", "the loop")
+    assert (await live(desk))["again"] == ["champion"]
+    assert (await desk.answer(rollback))["version"] == "v0"
+    assert (await store.ledger.run("again")).state == "rolled_back"
+    with pytest.raises(BotError, match="no previous version"):
+        await desk.answer(rollback)
+
+
+async def test_nobody_is_rolled_back_to_a_damaged_folder(world, home):
+    store, desk = world
+    await tried(store, home)
+    await store.ledger.promote_run("run", "the loop")
+    (home.adapters / "li_bai/v0/adapter_model.safetensors").write_bytes(b"swapped")
+    with pytest.raises(BotError, match="v0 cannot go live"):
+        await desk.answer({"command": "rollback", "persona": "li_bai"})
+    assert (await store.ledger.run("run")).state == "promoted"
 
 
 async def test_a_version_goes_by_its_model_name_too(world):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
+from bot.next_run import FATES
 from data.records import CastThumb
-from training.eligibility import decide, is_held_out, lacking
+from training.eligibility import Fate, decide, is_held_out, lacking
 
 
 def conversation(*, held_out):
@@ -43,6 +46,13 @@ def fate(one, others=()):
         ({"consent": "vote"}, "counts_only"),
         ({"consent": "unasked"}, "unasked"),
         ({"consent": "no"}, "refused"),
+        ({"consent": "no", "consumed": True}, "refused"),
+        ({"consumed": True}, "consumed"),
+        ({"consumed": True, "reason": "wrong_fact", "tries": 2}, "consumed"),
+        ({"tries": 1}, "trains"),
+        ({"tries": 2}, "tired"),
+        ({"tries": 2, "conversation_id": MEASURED}, "held_out"),
+        ({"tries": 2, "silent_others": 1}, "others_unasked"),
         ({"silent_others": 1}, "others_unasked"),
         ({"guard": "loop"}, "flagged"),
         ({"reason": "wrong_fact", "value": -1}, "wrong_fact"),
@@ -67,6 +77,28 @@ def test_what_moderators_say_settles_and_their_quarrel_waits():
     assert fate(one, [against]) == "outvoted"
     another = replace(thumb(1, "other", role="moderator"), id=78)
     assert fate(one, [against, another]) == "disputed"
+
+
+def test_what_was_learnt_is_learnt_though_its_rater_is_over_the_cap_by_now():
+    votes = [replace(thumb(number, "busy"), consumed=number % 2 == 0) for number in range(60)]
+    fates = Counter(verdict.fate for verdict in decide([*votes, *proven("moderated")]))
+    assert fates["consumed"] == 30
+    assert 0 < fates["over_cap"] < 30
+
+
+def test_what_was_learnt_still_tells_how_far_its_rater_can_be_trusted():
+    learnt = [replace(one, consumed=True) for one in proven()]
+    new = thumb(1)
+    assert [verdict.fate for verdict in decide([*learnt, new])][-1] == "trains"
+
+
+def test_what_was_learnt_is_no_row_of_the_next_run():
+    verdicts = decide([replace(one, consumed=True) for one in proven(many=60)])
+    assert lacking(verdicts)["rows"] == 50
+
+
+def test_every_fate_has_its_words():
+    assert set(FATES) == set(get_args(Fate))
 
 
 def test_who_said_no_or_nothing_is_not_counted_and_who_said_only_the_vote_is():

@@ -13,7 +13,7 @@ from bot.runs import SETS
 from data.checks.duplicates import fold
 from data.checks.leaks import Probe, leaks
 from data.checks.rows import read_corpus
-from data.snapshot import write_corpus_snapshot
+from data.snapshot import write_snapshot
 
 ROOT = Path(__file__).parents[2]
 SLUGS = {"harry_potter": "hp", "li_bai": "lb"}
@@ -207,7 +207,7 @@ def test_no_dialogue_asks_what_a_probe_asks_nor_nearly(slug):
 @pytest.mark.parametrize("slug", SLUGS)
 def test_no_held_out_question_comes_into_a_training_run(slug, tmp_path):
     assert not {"retention.jsonl", "copying.jsonl"} & set(SETS)
-    write_corpus_snapshot(
+    write_snapshot(
         tmp_path / "snapshot",
         persona_folder=ROOT / "personas" / slug,
         general=[],

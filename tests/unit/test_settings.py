@@ -91,6 +91,58 @@ def test_moderators_are_people_and_roles_by_platform():
         load_settings({"TROUPE_MODERATORS": "ann"})
 
 
+def test_the_schedule_is_read_from_the_environment():
+    settings = load_settings(
+        {
+            "TROUPE_TRAIN_CRON": "30 3 * * mon,thu",
+            "TROUPE_TIME_ZONE": "Europe/Berlin",
+            "TROUPE_QUIET_HOURS": "23:00-07:00",
+            "TROUPE_MODERATORS_CHANNEL": "telegram:-1001234",
+            "TROUPE_TRAIN_POLICY": "pause",
+            "TROUPE_GATE": "approve",
+            "TROUPE_CANARY_SHARE": "25",
+        }
+    )
+    assert (settings.train_cron, settings.time_zone) == ("30 3 * * mon,thu", "Europe/Berlin")
+    assert (settings.quiet_hours, settings.moderators_channel) == ("23:00-07:00", "telegram:-1001234")
+    assert (settings.train_policy, settings.gate, settings.canary_share) == ("pause", "approve", 25)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("train_cron", "0 4 * * 1", "write mon, tue, wed"),
+        ("train_cron", "weekly", 'write one like "0 4'),
+        ("time_zone", "Berlin", "write UTC or a name like Europe/Berlin"),
+        ("quiet_hours", "at night", "write them like 23:00-07:00"),
+        ("moderators_channel", "#mods", "write discord:CHANNEL_ID or telegram:CHAT_ID"),
+        ("moderators_channel", "discord:-5", "write discord:CHANNEL_ID or telegram:CHAT_ID"),
+        ("train_policy", "later", "'coexist', 'pause' or 'external'"),
+        ("gate", "none", "'auto' or 'approve'"),
+        ("canary_share", "0", "greater than or equal to 1"),
+        ("canary_share", "101", "less than or equal to 100"),
+        ("canary_hours", "0", "greater than 0"),
+        ("canary_hours", "inf", "finite"),
+        ("canary_replies", "0", "greater than or equal to 1"),
+        ("train_rows", "0", "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_schedule_names_the_setting_and_the_remedy(name, value, remedy):
+    with pytest.raises(SettingsWrong) as caught:
+        load_settings({f"TROUPE_{name.upper()}": value})
+    sentence = str(caught.value)
+    assert sentence.startswith(f"The setting {name} is not valid: ")
+    assert remedy in sentence
+    assert "\n" not in sentence
+
+
+def test_no_channel_and_no_quiet_hours_may_be_written_as_empty(tmp_path):
+    config = tmp_path / "troupe.toml"
+    config.write_text('moderators_channel = ""\nquiet_hours = ""\n')
+    settings = load_settings({}, config=config)
+    assert (settings.moderators_channel, settings.quiet_hours) == (None, "")
+
+
 def test_a_named_file_must_exist():
     with pytest.raises(SettingsWrong, match="no settings file"):
         load_settings({"TROUPE_CONFIG": "/nowhere/troupe.toml"})

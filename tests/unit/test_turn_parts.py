@@ -151,7 +151,7 @@ def test_buttons_fit_telegrams_callback_data():
     assert len(longest.encode()) <= 64
     for lang in LANGS:
         assert all(button(name, lang) for name in (*REASONS, "yes", "no", "vote"))
-        assert {name for name, _ in MENU[lang]} == {"persona", "reset", "help"}
+        assert {name for name, _ in MENU[lang]} == {"persona", "reset", "help", "privacy", "forget", "review"}
     assert "7" in sentence("failed", "en", id=7)
 
 

@@ -1,0 +1,113 @@
+"""How likely a model finds each option of a choice, the prompt read once for all of them.
+
+A row holds the prompt and then every option; each option sees the prompt and itself, at the places it would
+have alone. So a choice of four costs little more than one reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from personas.prompt import Message
+from training.spoken import spoken_example
+
+__all__ = ["Packed", "option_log_probs", "pack"]
+
+Tokenizer = Any
+ROWS_AT_ONCE = 16
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One choice as a row: ``options`` are (start, end) of each option's ids, the prompt's come before.
+
+    ``positions`` count on from the prompt in every option.
+    """
+
+    ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    options: tuple[tuple[int, int], ...]
+
+    @property
+    def prompt(self) -> int:
+        """How many ids are the prompt's."""
+        return self.options[0][0]
+
+
+def pack(tokenizer: Tokenizer, messages: Sequence[Message], replies: Sequence[str]) -> Packed:
+    """The prompt with all replies behind it, each with its end marker."""
+    said = [spoken_example(tokenizer, messages, reply) for reply in replies]
+    start = next(place for place, label in enumerate(said[0].labels) if label != IGNORED)
+    ids = list(said[0].ids[:start])
+    positions = list(range(start))
+    options = []
+    for one in said:
+        end = max(place for place, label in enumerate(one.labels) if label != IGNORED) + 1
+        options.append((len(ids), len(ids) + end - start))
+        ids += one.ids[start:end]
+        positions += range(start, end)
+    return Packed(tuple(ids), tuple(positions), tuple(options))
+
+
+@torch.inference_mode()
+def option_log_probs(model: Any, packed: Sequence[Packed], *, padding: int) -> list[list[float]]:
+    """The log-probability of every option of every choice, in order.
+
+    Args:
+        model: a causal language model in evaluation mode that takes a 4D mask.
+        packed: the choices.
+        padding: the id that fills rows up.
+    """
+    found: list[list[float]] = [[] for _ in packed]
+    for places in _alike(packed):
+        group = [packed[place] for place in places]
+        length = max(len(each.ids) for each in group)
+        device = model.device
+        with torch.autocast(device.type, torch.bfloat16):
+            logits = model(
+                input_ids=_filled([each.ids for each in group], length, padding).to(device),
+                position_ids=_filled([each.positions for each in group], length, 0).to(device),
+                attention_mask=torch.stack([_mask(each, length) for each in group]).unsqueeze(1).to(device),
+                use_cache=False,
+            ).logits
+        for place, each, row in zip(places, group, logits, strict=True):
+            found[place] = _scores(each, row)
+    return found
+
+
+def _scores(packed: Packed, logits: Tensor) -> list[float]:
+    """``logits``: [length, vocabulary] of the packed row."""
+    scores = []
+    for start, end in packed.options:
+        # The first word of an option follows the prompt's last one, wherever the option lies in the row.
+        before = torch.tensor([packed.prompt - 1, *range(start, end - 1)], device=logits.device)
+        targets = torch.tensor(packed.ids[start:end], device=logits.device)
+        given = logits[before].float().log_softmax(-1)
+        scores.append(float(given.gather(1, targets[:, None]).double().sum()))
+    return scores
+
+
+def _mask(packed: Packed, length: int) -> Tensor:
+    """What each place sees, [length, length] bool: the prompt before it and its own option."""
+    allowed = torch.ones(length, length, dtype=torch.bool).tril()
+    for start, end in packed.options:
+        allowed[start:, packed.prompt : start] = False
+        allowed[end:, start:end] = False
+    return allowed
+
+
+def _filled(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
+    return torch.tensor([[*row, *[value] * (length - len(row))] for row in rows], dtype=torch.int64)
+
+
+def _alike(packed: Sequence[Packed]) -> Iterator[list[int]]:
+    """Places of the choices, a pass at a time, those of about one length together."""
+    order = sorted(range(len(packed)), key=lambda place: len(packed[place].ids))
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        yield order[start : start + ROWS_AT_ONCE]
