@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import asdict, replace
 from typing import Any
 
-from bot.guard import presentable
+from bot.guard import findings, presentable
 from bot.reconcile import Reconciler
 from data.clock import Clock
 from data.records import InboxItem, NewReply, Reply, Result
@@ -26,7 +26,7 @@ LONGEST_S = 60.0
 BROKEN_OFF = frozenset({"error", "cancelled"})
 
 # An adapter's name and digest; neither where the base speaks alone.
-Speaker = tuple[str | None, str | None]
+Voice = tuple[str | None, str | None]
 
 
 class Another:
@@ -42,7 +42,7 @@ class Another:
         There is none where the prompt is gone, and where the same words came again.
 
         It is drawn from the reply's own prompt with another seed, by the adapter that wrote the reply, or by
-        today's champion where the engine has that one no more.
+        today's champion where the engine has that one no more. It is no canary's: nobody hears it.
 
         Args:
             reply: a complete one.
@@ -59,7 +59,7 @@ class Another:
             return None
         info = self._reconciler.info or await self._engine.info()
         sampling = _sampling(reply)
-        speaker, result = await self._spoken(reply, messages, sampling, info)
+        voice, result = await self._spoken(reply, messages, sampling, info)
         if result.text in {"", reply.text}:
             return None
         new = NewReply(
@@ -78,28 +78,30 @@ class Another:
             base_fingerprint=info.base_fingerprint,
             dtype=info.dtype,
             quantize=info.quantize,
-            adapter=speaker[0],
-            adapter_digest=speaker[1],
+            adapter=voice[0],
+            adapter_digest=voice[1],
         )
         row = replace(asked, message_id=f"review:{reply.id}:{sampling.seed}")
-        return await self._store.reviews.add_alternative(row, new, result)
+        card = messages[0].content if messages[0].role == "system" else ""
+        guard = findings(result.text, lang=reply.lang, card=card, end=result.finish_reason)
+        return await self._store.reviews.add_alternative(row, new, replace(result, guard=guard))
 
     async def _spoken(
         self, reply: Reply, messages: Sequence[Message], sampling: Sampling, info: EngineInfo
-    ) -> tuple[Speaker, Result]:
-        for speaker in self._speakers(reply, info):
+    ) -> tuple[Voice, Result]:
+        for voice in self._voices(reply, info):
             try:
                 async with asyncio.timeout(LONGEST_S):
-                    return speaker, await self._said(speaker[0], messages, sampling, f"review-{reply.id}")
+                    return voice, await self._said(voice[0], messages, sampling, f"review-{reply.id}")
             except ModelUnknown:
                 continue
             except TimeoutError as error:
                 raise EngineTimeout from error
         raise EngineUnavailable("The engine has no adapter that could answer.")
 
-    def _speakers(self, reply: Reply, info: EngineInfo) -> Sequence[Speaker]:
+    def _voices(self, reply: Reply, info: EngineInfo) -> Sequence[Voice]:
         champion = self._reconciler.champion(reply.persona)
-        today: Speaker = (champion.name, champion.digest) if champion else (None, None)
+        today: Voice = (champion.name, champion.digest) if champion else (None, None)
         if reply.base_fingerprint != info.base_fingerprint:
             return (today,)
         return tuple(dict.fromkeys([(reply.adapter, reply.adapter_digest), today]))

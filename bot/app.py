@@ -32,6 +32,7 @@ from bot.desk import COMMANDS, Desk
 from bot.engine_process import EngineAddress, engine_child, wait_for_engine
 from bot.erase import finish, forget
 from bot.errors import BotError, EngineGone
+from bot.loop import Loop
 from bot.moderators import Moderators
 from bot.outbox import Outbox
 from bot.pace import Pace
@@ -39,13 +40,14 @@ from bot.platforms.discord_ import Discord
 from bot.platforms.telegram_ import Telegram
 from bot.platforms.terminal import Terminal
 from bot.reconcile import Reconciler
-from bot.runs import Runs, worker_routes
+from bot.runs import worker_routes
 from bot.sentences import MENU
 from bot.settings import Settings
 from bot.supervise import Child, keep
-from bot.train import recipe_for
+from bot.train import training_handlers
 from bot.turns import Turns
 from bot.web.server import Web
+from bot.wiring import Ground, make_loop, make_runs, timetable_of
 from data.clock import SystemClock
 from data.errors import DataError
 from data.home import Home
@@ -78,6 +80,13 @@ class Bot:
     cast: Cast
     reconciler: Reconciler
     core: Conversation
+
+
+@dataclass(slots=True)
+class Learning:
+    """The loop, once the engine told which base it is for."""
+
+    loop: Loop | None = None
 
 
 def run(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -181,9 +190,11 @@ async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
             terminal = Terminal(bot.core, bot.cast)
             bot.core.attach(terminal)
             sessions = {"terminal": partial(_terminal, terminal)}
-            tasks.create_task(serve_control(home.control_socket, _handlers(bot), sessions))
+            learning = Learning()
+            tasks.create_task(serve_control(home.control_socket, _handlers(bot, learning), sessions))
             tasks.create_task(_when_up(bot, web, child))
             tasks.create_task(_index(bot.cast))
+            tasks.create_task(_learn(bot, learning))
 
 
 async def _index(cast: Cast) -> None:
@@ -224,11 +235,10 @@ async def _when_up(bot: Bot, web: Web, child: Child | None) -> None:
             # The supervisor goes on trying; people hear that the persona rests meanwhile.
             _log.error("engine.not_up", reason=str(error))
     await bot.reconciler.is_up.wait()
-    info = bot.reconciler.info
-    fingerprint = None if info is None else info.base_fingerprint
-    if fingerprint is not None and bot.settings.worker_secret is not None:
-        runs = make_runs(bot, fingerprint)
-        web.app.include_router(worker_routes(runs, bot.settings.worker_secret.get_secret_value()))
+    ground = ground_of(bot)
+    if ground is not None and bot.settings.worker_secret is not None:
+        routes = worker_routes(make_runs(ground), bot.settings.worker_secret.get_secret_value())
+        web.app.include_router(routes)
     _log.info("bot.up", page=web.url, engine=bot.engine.url, pid=None if address is None else address.pid)
     try:
         await greet(bot.cast, bot.engine, bot.reconciler, page=web.url, settings=bot.settings)
@@ -236,14 +246,27 @@ async def _when_up(bot: Bot, web: Web, child: Child | None) -> None:
         _log.warning("greeting.failed", reason=str(error))
 
 
-def make_runs(bot: Bot, fingerprint: str) -> Runs:
-    base = bot.settings.base
-    return Runs(
-        bot.store, bot.home, sets=SETS, base=base, base_folder=starter_or(base), fingerprint=fingerprint
-    )
+def ground_of(bot: Bot) -> Ground | None:
+    """What training stands on; None while the engine is away, or where it cannot load our adapters."""
+    info = bot.reconciler.info
+    if info is None or info.base_fingerprint is None:
+        return None
+    folder = starter_or(bot.settings.base)
+    return Ground(bot.store, bot.home, bot.settings, SETS, folder, info.base_fingerprint, SystemClock())
 
 
-def _handlers(bot: Bot) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+async def _learn(bot: Bot, learning: Learning) -> None:
+    """Keeps the loop from votes to adapters going, once the engine is up."""
+    await bot.reconciler.is_up.wait()
+    ground = ground_of(bot)
+    if ground is None:
+        _log.warning("loop.off", reason="The engine cannot load our adapters, so votes train nothing.")
+        return
+    learning.loop = make_loop(ground, bot.cast, changed=bot.reconciler.nudge)
+    await timetable_of(learning.loop, ground.clock).run()
+
+
+def _handlers(bot: Bot, learning: Learning) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
     async def status(_request: Mapping[str, Any]) -> Mapping[str, Any]:
         info = bot.reconciler.info
         names = {slug: _name(bot.reconciler, slug) for slug in bot.cast.personas}
@@ -255,42 +278,18 @@ def _handlers(bot: Bot) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
             "states": await bot.store.states(),
         }
 
-    def runs() -> Runs:
-        info = bot.reconciler.info
-        if info is None or info.base_fingerprint is None:
-            raise BotError(
-                "The engine is away or cannot load our adapters, so there is nothing to train for."
-            )
-        return make_runs(bot, info.base_fingerprint)
-
-    async def train(request: Mapping[str, Any]) -> Mapping[str, Any]:
-        await runs().start_corpus(bot.cast[str(request["persona"])], recipe=recipe_for(bot.settings.base))
-        claim = await runs().claim(str(request["owner"]))
-        if claim is None:
-            raise BotError("A worker took the run; it will be trained there.")
-        return claim
-
-    async def renew(request: Mapping[str, Any]) -> Mapping[str, Any]:
-        attempt = int(request["attempt"])
-        return {"ours": await runs().renew(str(request["id"]), str(request["owner"]), attempt)}
-
-    async def finish(request: Mapping[str, Any]) -> Mapping[str, Any]:
-        state = await runs().finish(
-            str(request["id"]), str(request["owner"]), int(request["attempt"]), error=request.get("error")
-        )
-        return {"state": state}
-
     async def desk(request: Mapping[str, Any]) -> Mapping[str, Any]:
         info = bot.reconciler.info
         fingerprint = None if info is None else info.base_fingerprint
-        answer = await Desk(bot.store, bot.home, fingerprint).answer(request)
+        waits = {} if learning.loop is None else learning.loop.waits
+        answer = await Desk(bot.store, bot.home, fingerprint, waits=waits).answer(request)
         if request["command"] in {"promote", "rollback"}:
             with contextlib.suppress(EngineError):  # away again: the reconciler loads it when it is back
                 await bot.reconciler.once()
         return answer
 
     desks = dict.fromkeys(COMMANDS, desk)
-    return {"status": status, "train": train, "renew": renew, "finish": finish, **desks}
+    return {"status": status, **training_handlers(lambda: ground_of(bot), bot.cast), **desks}
 
 
 async def _terminal(

@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bot.cli_bench import bench_app
 from bot.cli_data import data_app
 from bot.cli_desk import adapters_app, votes_app
 from bot.cli_eval import evaluate
+from bot.cli_runs import runs_app
 from bot.cli_shared import awaited, quiet_settings, settings_now
 from bot.cli_user import user_app
 from bot.errors import BotError
@@ -40,7 +42,9 @@ app.add_typer(personas_app, name="personas")
 app.add_typer(data_app, name="data")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(votes_app, name="votes")
+app.add_typer(runs_app, name="runs")
 app.add_typer(user_app, name="user")
+app.add_typer(bench_app, name="bench")
 app.command("eval", epilog="example: troupe eval li_bai --replies")(evaluate)
 
 BASE = "base"
@@ -121,22 +125,35 @@ def chat(
 @app.command(epilog="example: troupe train li_bai --from corpus")
 def train(
     persona: Annotated[str, typer.Argument()],
-    source: Annotated[str, typer.Option("--from", help="corpus: the persona's written dialogues")] = "corpus",
+    source: Annotated[
+        str, typer.Option("--from", help="corpus: the written dialogues; votes: what people said of replies")
+    ] = "corpus",
 ) -> None:
-    """One training run now; the new adapter is registered when it is done."""
-    if source != "corpus":
-        raise typer.BadParameter("only corpus can be trained on so far")
+    """One training run now; from votes the new adapter still has to pass its gate and its canary."""
+    if source not in {"corpus", "votes"}:
+        raise typer.BadParameter("choose --from corpus or --from votes")
     settings = quiet_settings()
     if persona not in _cast(settings):
         raise typer.BadParameter(f"nobody here is called {persona}")
     from bot.app import SETS, SHIPPED_PERSONAS, starter_or  # noqa: PLC0415
-    from bot.train import train_from_corpus  # noqa: PLC0415
+    from bot.train import train_now  # noqa: PLC0415
 
     folder = starter_or(settings.base)
-    version = awaited(
-        train_from_corpus(settings, persona, shipped=SHIPPED_PERSONAS, sets=SETS, base_folder=folder)
+    found = awaited(
+        train_now(
+            settings,
+            persona,
+            source="votes" if source == "votes" else "corpus",
+            shipped=SHIPPED_PERSONAS,
+            sets=SETS,
+            base_folder=folder,
+        )
     )
-    typer.echo(f"{persona} has a new adapter, version {version}; troupe adapters list shows what is live.")
+    if source == "corpus":
+        typer.echo(f"{persona} has a new adapter, {found.run_id}; troupe adapters list shows what is live.")
+        return
+    told = found.reason or "The running bot judges it now."
+    typer.echo(f"Run {found.run_id} of {persona} is {found.state.replace('_', ' ')}. {told}")
 
 
 @app.command(epilog="example: troupe doctor")

@@ -125,7 +125,8 @@ def _print_next_run(run: Any) -> None:
     Console().print(table)
     missing = ", ".join(f"{many} more {LACKING[name]}" for name, many in run["lacking"].items())
     state = f"needs {missing}" if missing else "has what it needs"
-    typer.echo(f"The next run of {run['persona']} {state}.")
+    waits = f" It {run['waits']}." if run.get("waits") else ""
+    typer.echo(f"The next run of {run['persona']} {state}.{waits}")
 
 
 def consulted(command: str, **arguments: str | bool) -> Any:

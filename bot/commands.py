@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.platform import Command, VoteOutcome
-from bot.privacy import PRIVATE, forget_question, privacy
+from bot.privacy import OWN, forget_question, privacy
 from bot.resolve import choices, resolve, scope_id, scope_to_set
 from bot.sentences import sentence
 from bot.votes import consent_question
@@ -34,7 +34,7 @@ async def carry_out(
         place = command.place
         await store.close_conversation(place.platform, place.chat, place.thread, slug)
         return VoteOutcome(sentence("reset", lang))
-    if command.name in PRIVATE:
+    if command.name in OWN:
         asks = command.name == "privacy"
         return privacy(lang, await store.consent(user)) if asks else forget_question(lang, user)
     word = "help" if command.name == "help" else "command_unknown"

@@ -17,6 +17,8 @@ from typing import Any
 import structlog
 
 from bot.errors import BotError, ControlUnavailable
+from data.errors import DataError
+from personas.errors import PersonaError
 
 __all__ = ["Handler", "Session", "ask", "open_session", "parsed", "serve"]
 
@@ -144,7 +146,7 @@ async def _answer(request: Mapping[str, Any], handlers: Mapping[str, Handler]) -
         return {"error": f"Unknown command; known are {', '.join(sorted(handlers))}."}
     try:
         return await handler(request)
-    except BotError as error:
+    except (BotError, DataError, PersonaError) as error:
         return {"error": str(error)}
     except Exception:  # noqa: BLE001 - a task's edge: the caller gets a sentence, the log the traceback
         _log.exception("control.failed", command=request["command"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Hashable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import structlog
@@ -13,6 +13,8 @@ import structlog
 from bot.another import Another
 from bot.commands import carry_out
 from bot.decide import decide
+from bot.gate_post import GatePost
+from bot.gate_press import GATE, decide_run
 from bot.inbox import event_of, item_of
 from bot.moderators import Moderators
 from bot.outbox import Letter, Outbox
@@ -85,6 +87,8 @@ class Conversation:
         moderators: Moderators,
         another: Another,
         forget: Callable[[str], Awaitable[object]],
+        moderators_channel: str | None = None,
+        on_decision: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._turns = turns
@@ -94,8 +98,10 @@ class Conversation:
         self._secret = secret
         self._moderators = moderators
         self._forget = forget
+        self._on_decision = on_decision
         self._review = Review(store, another, cast, secret=secret, moderators=moderators)
         self._ports: dict[str, Port] = {}
+        self.gate_post = GatePost(store, outbox, self._ports, moderators_channel, cast)
         self._read: dict[str, int] = {}
         self._queue: FairQueue[_Job] = FairQueue()
         self._presses: asyncio.Queue[_Job] = asyncio.Queue(READ_AT_ONCE)
@@ -141,6 +147,15 @@ class Conversation:
             return await self._review.press(press, again=again)
         if press.data.startswith(f"{FORGET}:"):
             return await answer_forget(press, self._secret, self._forget)
+        if press.data.startswith(f"{GATE}:"):
+            return await decide_run(
+                press,
+                self._store,
+                self.gate_post,
+                self._cast,
+                moderators=self._moderators,
+                on_decision=self._on_decision,
+            )
         return await cast(press, self._store, self._secret, moderators=self._moderators, again=again)
 
     async def cursor(self, platform: PlatformName, name: str) -> str | None:
@@ -312,7 +327,8 @@ class Conversation:
                 _log.warning("press.unacknowledged", reason=str(error))
         elif isinstance(job.event, Command):
             outcome = in_public(job.event) or await self.command(job.event)
-            await self._outbox.say(self._letter(job, "command"), outcome.text, buttons=outcome.buttons)
+            letter = replace(self._letter(job, "command"), is_kept=outcome.card is None)
+            await self._outbox.say(letter, outcome.text, buttons=outcome.buttons)
         else:
             await self._turns.answer(await self._turn(job, job.event))
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from bot import rights
+from bot import rights, run_desk
 from bot.control import ask
 from bot.errors import BotError, ControlUnavailable
 from bot.next_run import next_runs, votes_so_far
@@ -28,18 +29,29 @@ from training.votes import SHAPES
 
 __all__ = ["COMMANDS", "Desk", "consult"]
 
-COMMANDS = ("adapters", "promote", "rollback", "votes", "export", *rights.COMMANDS)
+COMMANDS = ("adapters", "promote", "rollback", "votes", "export", *rights.COMMANDS, *run_desk.COMMANDS)
 # What these ask has nothing to do with a base.
-OF_ANY_BASE = ("votes", "export", *rights.COMMANDS)
+OF_ANY_BASE = ("votes", "export", *rights.COMMANDS, *run_desk.COMMANDS)
 OPERATOR = "operator"
 
 Answer = Mapping[str, Any]
 
 
 class Desk:
-    """Answers commands by name; ``fingerprint`` is that of the base that is served."""
+    """Answers commands by name; ``fingerprint`` is that of the base that is served.
 
-    def __init__(self, store: Store, home: Home, fingerprint: str | None) -> None:
+    ``waits`` is what the next run of a persona waits for, as a running bot's loop last saw it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        home: Home,
+        fingerprint: str | None,
+        *,
+        waits: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._waits = waits
         self._store = store
         self._home = home
         self._fingerprint = fingerprint
@@ -53,11 +65,12 @@ class Desk:
         command = request.get("command")
         if command == "votes":
             counts = [asdict(count) for count in await self._store.vote_counts()]
-            return {"votes": counts, "next_runs": next_runs(await self._store.thumbs())}
+            return {"votes": counts, "next_runs": await self._next_runs()}
         if command == "adapters":
             return {"adapters": await self._adapters()}
-        if command in rights.COMMANDS:
-            return await rights.answer(self._store, self._home, request)
+        for commands, answer in ((rights.COMMANDS, rights.answer), (run_desk.COMMANDS, run_desk.answer)):
+            if command in commands:
+                return await answer(self._store, self._home, request)
         persona = str(request.get("persona"))
         if command == "export":
             out, shape = Path(str(request.get("out"))), str(request.get("shape"))
@@ -65,6 +78,10 @@ class Desk:
         if command == "promote":
             return await self._promote(persona, await self._version(persona, str(request.get("version"))))
         return await self._roll_back(persona)
+
+    async def _next_runs(self) -> list[Answer]:
+        runs = next_runs(await self._store.thumbs())
+        return [{**run, "waits": self._waits.get(run["persona"])} for run in runs]
 
     async def _adapters(self) -> list[Answer]:
         aliases = await self._store.aliases(self._base)

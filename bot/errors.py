@@ -2,7 +2,9 @@
 
 BotError
 ├── CorpusUnknown      no persona, set or file is called so
+├── NothingToLearn     nothing that people said can be trained on yet
 ├── SettingsWrong      a setting is unknown or not valid
+├── SnapshotUnwritten  the files of a training run cannot be written
 ├── PortTaken          another program listens on the port
 ├── EngineGone         the engine process cannot be started
 ├── PlatformRefused    a platform will not have us (a wrong token): trying again cannot help
@@ -13,8 +15,8 @@ BotError
 from __future__ import annotations
 
 __all__ = [
-    "BotError", "ControlUnavailable", "CorpusUnknown", "EngineGone", "PlatformRefused", "PortTaken",
-    "ProbesUnanswered", "SettingsWrong",
+    "BotError", "ControlUnavailable", "CorpusUnknown", "EngineGone", "NothingToLearn", "PlatformRefused",
+    "PortTaken", "ProbesUnanswered", "SettingsWrong", "SnapshotUnwritten",
 ]  # fmt: skip
 
 
@@ -29,8 +31,16 @@ class CorpusUnknown(BotError):
     """No persona, set or file is called so."""
 
 
+class NothingToLearn(BotError):
+    """Nothing that people said can be trained on yet."""
+
+
 class SettingsWrong(BotError):
     """A setting is unknown or not valid."""
+
+
+class SnapshotUnwritten(BotError):
+    """The files of a training run cannot be written; look at the free disk space."""
 
 
 class PortTaken(BotError):

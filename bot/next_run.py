@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from data.records import CastThumb
+from data.records import CastPair, CastRewrite, CastThumb
 from data.scrub import scrub
 from data.store import Store
 from personas.prompt import Message
@@ -15,7 +16,7 @@ from training.eligibility import Verdict, decide, lacking
 from training.vote_rows import Votes
 from training.votes import Cast, Spoken, named, votes_of
 
-__all__ = ["FATES", "LACKING", "next_runs", "votes_so_far"]
+__all__ = ["FATES", "LACKING", "lacking_of", "next_runs", "votes_so_far"]
 
 # In the words of `troupe votes stats`; the first two are of use.
 FATES = {
@@ -60,12 +61,24 @@ def next_runs(thumbs: Sequence[CastThumb]) -> list[Mapping[str, Any]]:
     return found
 
 
-async def votes_so_far(store: Store, persona: str) -> Votes:
-    """The rows that the persona's votes make by now."""
+async def lacking_of(store: Store, persona: str, *, least_rows: int) -> Mapping[str, int]:
+    """What the persona's next run still lacks."""
+    return lacking(_decided(await store.thumbs(), persona), least_rows=least_rows)
+
+
+async def votes_so_far(store: Store, persona: str, *, again: bool = False) -> Votes:
+    """The rows that the persona's votes make by now; ``again``: also those that a version has learnt."""
+    thumbs: Sequence[CastThumb] = await store.thumbs()
+    pairs: Sequence[CastPair] = await store.pairs()
+    rewrites: Sequence[CastRewrite] = await store.rewrites()
+    if again:
+        thumbs = [replace(one, consumed=False, tries=0) for one in thumbs]
+        pairs = [replace(one, consumed=False, tries=0) for one in pairs]
+        rewrites = [replace(one, consumed=False, tries=0) for one in rewrites]
     cast = Cast(
-        _decided(await store.thumbs(), persona),
-        [one for one in await store.pairs() if one.persona == persona],
-        [one for one in await store.rewrites() if one.persona == persona],
+        _decided(thumbs, persona),
+        [one for one in pairs if one.persona == persona],
+        [one for one in rewrites if one.persona == persona],
     )
     spoken: dict[str, Spoken] = {}
     for reply_id in named(cast):

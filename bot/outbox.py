@@ -2,7 +2,7 @@
 
 ```
 sending ──► sent        the platform gave a message id
-        ├─► failed      it refused: the same again would be refused again
+        ├─► failed      it refused: the same again would be refused again, until somebody mends it (`again`)
         └─► unknown     nobody knows whether it arrived
 ```
 The row is committed as ``sending`` before the platform is called. After a crash it is sent again with the
@@ -34,7 +34,7 @@ TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """To whom and in answer to what."""
+    """To whom and in answer to what; ``is_kept`` is false where others' words are shown, not said."""
 
     port: Port
     place: Place
@@ -43,6 +43,7 @@ class Letter:
     is_direct: bool
     reply_to: str | None = None
     reply_id: str | None = None
+    is_kept: bool = True
 
     @property
     def interval_s(self) -> float:
@@ -84,7 +85,7 @@ class Outbox:
             platform=letter.place.platform,
             chat=letter.place.chat,
             thread=letter.place.thread,
-            text=text(),
+            text=_kept(letter, text()),
             reply_id=letter.reply_id,
         )
         return await self._transmit(letter, item, text, buttons)
@@ -102,6 +103,13 @@ class Outbox:
         await self._store.mark_outbox(item.id, "unknown", text=item.text)
         _log.warning("outbox.unknown", outbox=item.id, platform=letter.place.platform)
         return Sent(item.id, None, None)
+
+    async def again(
+        self, letter: Letter, item: OutboxItem, text: Callable[[], str], *, buttons: Sequence[Button] = ()
+    ) -> Sent:
+        """Sends a part that was refused, once what it was refused for may be over."""
+        await self._store.mark_outbox(item.id, "sending", text=_kept(letter, text()))
+        return await self._transmit(letter, item, text, buttons)
 
     async def edit(
         self, letter: Letter, sent: Sent, text: str, *, buttons: Sequence[Button] = (), final: bool
@@ -128,7 +136,7 @@ class Outbox:
                 return Sent(sent.outbox_id, sent.message_id, None)
             else:
                 if final:
-                    await self._store.mark_outbox(sent.outbox_id, "sent", text=text)
+                    await self._store.mark_outbox(sent.outbox_id, "sent", text=_kept(letter, text))
                 return Sent(sent.outbox_id, sent.message_id, text)
             await self._pace.slot(letter.place, letter.interval_s)
 
@@ -149,15 +157,21 @@ class Outbox:
             except SendUnknown:
                 tries, certain = tries + 1, False
                 if not letter.port.capabilities.deduplicates or tries >= TRIES:
-                    await self._store.mark_outbox(item.id, "unknown", text=words)
+                    await self._store.mark_outbox(item.id, "unknown", text=_kept(letter, words))
                     _log.warning("outbox.unknown", outbox=item.id, platform=letter.place.platform)
                     return Sent(item.id, None, None)
                 await self._clock.sleep(float(tries))
             except PortError as error:
-                await self._store.mark_outbox(item.id, "failed", text=words)
+                await self._store.mark_outbox(item.id, "failed", text=_kept(letter, words))
                 _log.warning("outbox.refused", outbox=item.id, reason=str(error))
                 return Sent(item.id, None, None, is_refused=True)
             else:
                 self._pace.used(letter.place, letter.interval_s)
-                await self._store.mark_outbox(item.id, "sent", text=words, platform_message_id=message_id)
+                kept = _kept(letter, words)
+                await self._store.mark_outbox(item.id, "sent", text=kept, platform_message_id=message_id)
                 return Sent(item.id, message_id, words if certain else None)
+
+
+def _kept(letter: Letter, text: str) -> str:
+    """What the row holds; a copy of somebody's words would outlive their wish to be forgotten."""
+    return text if letter.is_kept else ""

@@ -86,11 +86,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """A press on a button under a reply, under the consent question or under a reply to be reviewed.
+    """A press on a button under a reply, the consent question, a reply to be reviewed or a gate's report.
 
     ``data`` is the button's own data: ``vote:<reply_id>:u|d``, ``why:<reply_id>:<reason>``,
-    ``consent:yes|no|vote``, ``review:<reply_id>:<what is thought of it>`` or
-    ``forget:everything|keep:<whose question it was>``.
+    ``consent:yes|no|vote``, ``review:<reply_id>:<what is thought of it>``,
+    ``forget:everything|keep:<whose question it was>`` or ``gate:<run_id>:approve|veto|rollback``.
     """
 
     place: Place

@@ -14,12 +14,14 @@ from bot.votes import consent_buttons
 from data.home import rater_hash
 from data.script import Lang, lang_of
 
-__all__ = ["FORGET", "PRIVATE", "answer_forget", "forget_question", "in_public", "privacy"]
+__all__ = ["FORGET", "OWN", "answer_forget", "forget_question", "in_public", "privacy"]
 
 # What buttons of the question begin with.
 FORGET = "forget"
+# What people ask about what is kept of them.
+OWN = ("privacy", "forget")
 # Commands whose answers are nobody else's business.
-PRIVATE = ("privacy", "forget")
+PRIVATE = (*OWN, "review")
 # Enough to tell people apart, and to fit into Telegram's 64 bytes.
 TAG = 16
 EVERYTHING = "everything"

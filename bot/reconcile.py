@@ -2,11 +2,17 @@
 
 Valid v0 adapters of the configured base are registered by themselves; the first of a persona becomes its
 champion. `$TROUPE_HOME/champions.json` mirrors the champions for commands that never open the store.
+
+An adapter that no alias names any more is nobody's `speaker` first and is unloaded then. Replies that use it,
+or wait in the engine's queue for it, are not waited for here: the engine ends them undisturbed and lets go of
+the weights after the last (`engine.core.Core.unload`; vLLM takes only the name away). A turn that had chosen
+and not yet asked hears `ModelUnknown`, and chooses again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,11 +24,13 @@ from data.errors import DataError
 from data.home import Home, write_atomically
 from data.manifest import BaseDiffers, ManifestError, verify
 from data.records import Adapter, Alias, AliasName
+from data.run_records import ArmName, Run
 from data.store import Store
 from engine.errors import AdapterRefused, EngineError
 from engine.protocol import Engine, EngineInfo, model_name
+from training.canary import arm_of
 
-__all__ = ["Champion", "Reconciler", "mirror"]
+__all__ = ["Champion", "Reconciler", "Speaker", "mirror"]
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +47,23 @@ class Champion:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """With which adapter a reply is made; ``arm`` is None where no canary is going on."""
+
+    adapter: Champion | None
+    arm: ArmName | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Canary:
+    """A challenger that the engine has, and its share of the conversations in percent."""
+
+    challenger: Champion
+    run_id: str
+    share: int
+
+
 class Reconciler:
     """Keeps the engine's adapters as the store's aliases say."""
 
@@ -48,14 +73,31 @@ class Reconciler:
         self._home = home
         self._shipped = shipped
         self._champions: Mapping[str, Champion] = {}
+        self._canaries: Mapping[str, _Canary] = {}
         self._registered: str | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._nudged = asyncio.Event()
         self.info: EngineInfo | None = None
         self.is_up = asyncio.Event()
         self.refused: dict[str, str] = {}
 
     def champion(self, persona: str) -> Champion | None:
         return self._champions.get(persona)
+
+    def speaker(self, persona: str, conversation_id: str) -> Speaker:
+        """Who speaks in a conversation from now on; a reply that is being made stays with whom it has.
+
+        A challenger that the engine does not take is as good as no canary: the champion speaks everywhere.
+        """
+        champion, canary = self.champion(persona), self._canaries.get(persona)
+        if canary is None:
+            return Speaker(champion, None)
+        arm = arm_of(conversation_id, canary.run_id, canary.share)
+        return Speaker(canary.challenger if arm == "challenger" else champion, arm)
+
+    def nudge(self) -> None:
+        """Has `run` look at the aliases and canaries at once, because they changed."""
+        self._nudged.set()
 
     async def run(self) -> None:
         """Reconciles until cancelled; an engine that is away is asked again."""
@@ -69,7 +111,7 @@ class Reconciler:
                 self.info = None
             except (DataError, OSError) as error:
                 _log.warning("adapters.unreconciled", reason=str(error))
-            await asyncio.sleep(EVERY_S if self.info is not None else AWAY_S)
+            await self._rest()
 
     async def once(self) -> None:
         """Asks the engine what it is, registers what is new and loads what is missing.
@@ -81,7 +123,7 @@ class Reconciler:
             info = await self._engine.info()
             self.info = info
             if not info.can_load_adapters or info.base_fingerprint is None:
-                self._champions = {}
+                self._champions, self._canaries = {}, {}
                 self.is_up.set()
                 return
             if self._registered != info.base_fingerprint:
@@ -90,9 +132,17 @@ class Reconciler:
             await self._load(info.base_fingerprint)
             self.is_up.set()
 
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EVERY_S if self.info is not None else AWAY_S):
+                await self._nudged.wait()
+        # Before the next look and not after it: a nudge in the middle of one asks for another.
+        self._nudged.clear()
+
     async def _load(self, fingerprint: str) -> None:
         aliases = await self._store.aliases(fingerprint)
         adapters = await self._store.adapters(fingerprint)
+        runs = await self._store.ledger.live_runs()
         loaded = {card.id for card in await self._engine.models()}
         usable: dict[str, Adapter] = {}
         wanted: set[str] = set()
@@ -106,6 +156,9 @@ class Reconciler:
             challenger = own.get(named.get("challenger", ""))
             if challenger is not None and await self._is_loaded(challenger, loaded):
                 wanted.add(_name(challenger))
+        canaries = _canaries_of([run for run in runs if run.base_fingerprint == fingerprint])
+        # Who speaks from now on is changed before anything is unloaded.
+        self._canaries = {slug: one for slug, one in canaries.items() if one.challenger.name in wanted}
         self._champions = {
             persona: Champion(_name(adapter), adapter.digest) for persona, adapter in usable.items()
         }
@@ -129,7 +182,10 @@ class Reconciler:
         return True
 
     async def _unload(self, names: set[str], adapters: Iterable[Adapter]) -> None:
-        """Lets go of adapters of ours that no alias names any more; others are none of our business."""
+        """Lets go of adapters of ours that no alias names any more; others are none of our business.
+
+        Replies that use one are not waited for: the engine does that.
+        """
         ours = {_name(adapter) for adapter in adapters}
         for name in sorted(names & ours):
             await self._engine.unload(name)
@@ -182,6 +238,16 @@ def mirror(home: Home, fingerprint: str, champions: Mapping[str, Adapter | Alias
 
 def _name(adapter: Adapter) -> str:
     return model_name(adapter.persona, adapter.digest)
+
+
+def _canaries_of(runs: Iterable[Run]) -> dict[str, _Canary]:
+    return {
+        run.persona: _Canary(
+            Champion(model_name(run.persona, run.challenger), run.challenger), run.id, run.share
+        )
+        for run in runs
+        if run.state == "canary" and run.challenger is not None and run.share is not None
+    }
 
 
 def _candidates(named: Mapping[AliasName, str], own: Mapping[str, Adapter]) -> list[Adapter]:

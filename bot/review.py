@@ -63,13 +63,13 @@ class Review:
         self._moderators = moderators
 
     async def begin(self, command: Command) -> VoteOutcome:
-        """The first card, or the one that the moderator has already; the argument names a persona."""
+        """The first card, or the one that the moderator has already; the argument names a persona.
+
+        The answer is for the moderator alone (`bot.privacy.in_public`).
+        """
         me = self._moderator(command)
         if me is None:
             return VoteOutcome(sentence("review_moderators", _lang(command)))
-        # There everybody would read it; Discord's answers are seen by the asking person alone.
-        if command.place.platform == "telegram" and not command.is_direct:
-            return VoteOutcome(sentence("review_private", me.lang))
         if not command.argument:
             return await self._next(me, None)
         persona = self._cast.find(command.argument)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,12 +19,15 @@ from fastapi import APIRouter, Header, HTTPException, Response
 from pydantic import BaseModel
 
 from bot.errors import BotError
+from bot.trainer import Job, train
 from data.clock import SystemClock
+from data.errors import DataError
 from data.home import Home
 from data.ids import new_id
 from data.manifest import ManifestError, verify
 from data.records import Adapter
 from data.run_records import NewRun, Run
+from data.run_states import LIVE
 from data.snapshot import write_snapshot
 from data.store import Store
 from personas.loader import Persona
@@ -88,31 +90,26 @@ class Runs:
             raise BotError(f"A run of {persona.slug} is going on already; wait for it to end.")
         return run_id
 
-    async def train_here(self, owner: str, *, threads: int | None = None) -> str | None:
-        """Claims the oldest waiting run and trains it in a subprocess; returns as `finish` does."""
-        run = await self._store.ledger.claim(owner, lease_s=LEASE_S)
+    async def train_here(
+        self, owner: str, *, run_id: str | None = None, threads: int | None = None, logs: bool = False
+    ) -> str | None:
+        """Claims a run, by default the oldest that waits, and trains it in a subprocess; else as `finish`.
+
+        ``logs``: the trainer's words go to `$TROUPE_HOME/runs`, else to this process's own output.
+        """
+        run = await self._store.ledger.claim(owner, lease_s=LEASE_S, run_id=run_id)
         if run is None:
             return None
-        command = [sys.executable, "-m", "training"]
-        command += ["--threads", str(threads)] if threads is not None else []
-        command += ["run", "--snapshot", str(self._snapshot(run)), "--out", str(self._out(run))]
-        command += ["--base", str(self._base_folder)]
-        process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                renewing = tasks.create_task(self._keep(run, owner))
-                await process.wait()
-                renewing.cancel()
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
-        error = None if process.returncode == 0 else f"the trainer ended with {process.returncode}"
-        return await self.finish(run.id, owner, run.attempt, error=error)
+        log = self._home.runs / f"{run.id}.log" if logs else None
+        job = Job(self._snapshot(run), self.out(run), self._base_folder, threads, log)
+        error = await train(job, lambda: self._keep(run, owner))
+        state = await self.finish(run.id, owner, run.attempt, error=error)
+        await self._clear(run.id)
+        return state
 
-    async def claim(self, owner: str) -> Mapping[str, Any] | None:
+    async def claim(self, owner: str, *, run_id: str | None = None) -> Mapping[str, Any] | None:
         """What a worker needs to train the next run; paths are relative to the shared folder."""
-        run = await self._store.ledger.claim(owner, lease_s=LEASE_S)
+        run = await self._store.ledger.claim(owner, lease_s=LEASE_S, run_id=run_id)
         if run is None:
             return None
         root = self._home.root
@@ -120,7 +117,7 @@ class Runs:
             "id": run.id,
             "attempt": run.attempt,
             "snapshot": str(self._snapshot(run).relative_to(root)),
-            "out": str(self._out(run).relative_to(root)),
+            "out": str(self.out(run).relative_to(root)),
             "lease_s": LEASE_S,
         }
 
@@ -151,18 +148,34 @@ class Runs:
         return state
 
     async def _keep(self, run: Run, owner: str) -> None:
-        while True:
+        """Renews the lease until it is lost."""
+        is_ours = True
+        while is_ours:
             await asyncio.sleep(LEASE_S / 3)
-            await self._store.ledger.renew(run.id, owner, run.attempt, lease_s=LEASE_S)
+            try:
+                is_ours = await self.renew(run.id, owner, run.attempt)
+            except DataError as error:
+                # Two more may fail before the lease runs out.
+                _log.warning("lease.not_renewed", run=run.id, reason=str(error))
+
+    async def _clear(self, run_id: str) -> None:
+        """Deletes what was written for a run that ended without an adapter; a live one's is its worker's."""
+        run = await self._store.ledger.run(run_id)
+        if run is None or run.state in LIVE or run.challenger is not None:
+            return
+        out = self.out(run)
+        for name in (out.name, f".part-{out.name}", f".work-{out.name}"):
+            await asyncio.to_thread(shutil.rmtree, out.with_name(name), ignore_errors=True)
 
     def _snapshot(self, run: Run) -> Path:
         return self._home.snapshots / run.id
 
-    def _out(self, run: Run) -> Path:
+    def out(self, run: Run) -> Path:
+        """Where the run's adapter appears."""
         return self._home.adapters / run.persona / run.id
 
     def _verified(self, run: Run) -> Adapter:
-        folder = self._out(run)
+        folder = self.out(run)
         manifest = verify(folder, base_fingerprint=run.base_fingerprint)
         report = folder / "report.json"
         return Adapter(
@@ -171,6 +184,7 @@ class Runs:
             version=run.id,
             base_fingerprint=run.base_fingerprint,
             path=str(folder),
+            parent=manifest.details.get("parent"),
             run_id=run.id,
             snapshot_digest=run.snapshot_digest,
             config_digest=manifest.details.get("config"),

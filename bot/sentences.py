@@ -249,11 +249,6 @@ SENTENCES: Mapping[str, Mapping[Lang, str]] = {
         "zh-CN": "只有管理员可以审阅回答。",
         "zh-TW": "只有管理員可以審閱回答。",
     },
-    "review_private": {
-        "en": "Write /review to me in a private chat: what is reviewed is not for everybody.",
-        "zh-CN": "请在私聊里给我发 /review：审阅的内容不是给所有人看的。",
-        "zh-TW": "請在私訊裡給我發 /review：審閱的內容不是給所有人看的。",
-    },
     "review_none": {
         "en": "Nothing is waiting to be reviewed. Judged by you so far: {judged}.",
         "zh-CN": "没有等待审阅的回答了。你已经审阅了 {judged} 条。",

@@ -5,6 +5,8 @@ asked ─► composed ─► reply row `generating` ─► streamed and shown �
              │                    └─ engine away or silent: "resting" once, wait, once more ─► "given up"
              └─ empty, too long: one sentence
 ```
+An adapter that went between choosing and asking (a canary rolled back, a promotion, an engine begun anew) is
+nobody's failure: the turn chooses again, and nobody notices.
 Whatever is sent goes through the outbox under the message's own id, so that a turn which is run again after
 a crash says nothing twice.
 """
@@ -23,7 +25,7 @@ from typing import Any
 import structlog
 
 from bot.compose import Composed, compose
-from bot.guard import presentable
+from bot.guard import findings, presentable
 from bot.memory import history
 from bot.outbox import Letter, Outbox
 from bot.pace import Pace
@@ -57,6 +59,8 @@ ASK_AGAIN_S = 0.5
 MOST_BUSY = 6
 # A second time away may be this very message's doing.
 MOST_AWAY = 2
+# An engine begun anew and a change of adapters may fall into one turn; more is no coincidence.
+MOST_UNKNOWN = 3
 SEEDS = 2**31
 BROKEN_OFF = frozenset({"error", "cancelled"})
 SMALLEST_CONTEXT = 1024
@@ -85,6 +89,7 @@ class _Failures:
 
     busy: int = 0
     away: int = 0
+    unknown: int = 0
 
 
 class Turns:
@@ -146,11 +151,14 @@ class Turns:
                 await self._clock.sleep(error.retry_after_s)
                 return False
             await self._give_up(turn, error)
-        except (EngineUnavailable, EngineTimeout, ModelUnknown) as error:
+        except ModelUnknown as error:
+            failures.unknown += 1
+            if failures.unknown < MOST_UNKNOWN and await self._is_back():
+                return False
+            await self._give_up(turn, error)
+        except (EngineUnavailable, EngineTimeout) as error:
             failures.away += 1
-            # A model that is only not loaded yet is loaded without a word.
-            if not isinstance(error, ModelUnknown):
-                await self._say(turn, "resting")
+            await self._say(turn, "resting")
             if failures.away < MOST_AWAY and await self._is_back():
                 return False
             await self._give_up(turn, error)
@@ -166,7 +174,8 @@ class Turns:
         conversation = await self._store.conversation(
             place.platform, place.chat, place.thread, turn.persona.slug, is_direct=turn.incoming.is_direct
         )
-        champion = self._reconciler.champion(turn.persona.slug)
+        speaker = self._reconciler.speaker(turn.persona.slug, conversation.id)
+        adapter = speaker.adapter
         # Where the base's tokenizer is not here the engine counts, and may hang as well as over a reply.
         composing = compose(
             turn.persona,
@@ -175,7 +184,7 @@ class Turns:
             lang=turn.lang,
             tokens=self._tokens,
             context=info.context or SMALLEST_CONTEXT,
-            adapter=champion.name if champion else None,
+            adapter=adapter.name if adapter else None,
             seed=seed,
         )
         composed = await attended(composing, silent)
@@ -191,8 +200,9 @@ class Turns:
                 lore=_dumped(composed.lore),
                 sampling=_dumped(asdict(composed.sampling)),
                 seed=composed.sampling.seed or 0,
-                adapter=champion.name if champion else None,
-                adapter_digest=champion.digest if champion else None,
+                adapter=adapter.name if adapter else None,
+                adapter_digest=adapter.digest if adapter else None,
+                arm=speaker.arm,
                 last_erasure=conversation.last_erasure,
                 **_base(info),
             )
@@ -249,7 +259,9 @@ class Turns:
         if reason in BROKEN_OFF:
             raise EngineUnavailable("The engine broke the reply off.")
         seconds = self._clock.monotonic() - began
-        return Result(presentable(text, final=True), reason, asked, answered, first, seconds)
+        shown = presentable(text, final=True)
+        guard = findings(shown, lang=turn.lang, card=turn.persona.prompt_text, end=reason)
+        return Result(shown, reason, asked, answered, first, seconds, guard)
 
     async def _silent(self, turn: Turn) -> None:
         if not await self._pulse.is_there():

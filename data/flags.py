@@ -30,8 +30,8 @@ LEAKED = 8
 WORDS = re.compile(r"[^\W\d_㐀-鿿]+(?:['’][^\W\d_㐀-鿿]+)?|\d+|[㐀-鿿]")
 BREAKS = re.compile(
     r"as an ai\b|\bi(?:'|’| a)m an ai (?:language )?model|language model|openai|chatgpt|\bqwen\b|anthropic"
-    r"|作[为為](?:一[个個])?\s?(?:ai|人工智[能慧]|[语語]言模型)|[语語]言模型|通[义義]千[问問]|我是一[个個]ai助手",
-    re.IGNORECASE,
+    r"|[作身][为為](?:一?[个個名位款种種])?\s?(?:ai(?![a-z])|人工智[能慧])"
+    r"|我只?是(?:一?[个個名位款种種])?\s?(?:ai|人工智[能慧])(?:助手|助理|模型)|[语語]言模型|通[义義]千[问問]"
 )
 
 
@@ -44,11 +44,12 @@ def flags(reply: str, *, lang: str, card: str = "", end: str = "stop") -> tuple[
         card: the persona's constant text, which must not be read out.
         end: the engine's finish reason; ``length`` was cut off, ``repetition`` went in circles.
     """
-    units = WORDS.findall(unicodedata.normalize("NFKC", reply).casefold())
+    plain = unicodedata.normalize("NFKC", reply).casefold()
+    units = WORDS.findall(plain)
     found = {
         "language": bool(units) and script_of(reply, lang) != lang,
         "repetition": end == "repetition" or _repeats(reply, units),
-        "character": bool(BREAKS.search(reply)) or _leaks(units, card),
+        "character": bool(BREAKS.search(plain)) or _leaks(units, card),
         "empty": not reply.strip(),
         "too_long": end == "length" or len(reply) > LONGEST,
     }

@@ -32,6 +32,9 @@ P = ParamSpec("P")
 Step = Callable[Concatenate[Session, Run, float, P], Awaitable[bool]]
 Row = Mapping[str, Any]
 ARMS: tuple[ArmName, ...] = ("champion", "challenger")
+# Until the first words: who waits longer turns to something else (Nielsen, Usability Engineering, 1993), and
+# Discord's typing sign is gone by then.
+SLOW_S = 10.0
 
 
 class Ledger:
@@ -62,14 +65,14 @@ class Ledger:
         """The snapshot folder is written: the run waits for a trainer."""
         return await self._step(run_id, run_moves.snapshotted, digest=digest)
 
-    async def claim(self, owner: str, *, lease_s: float) -> Run | None:
+    async def claim(self, owner: str, *, lease_s: float, run_id: str | None = None) -> Run | None:
         """The oldest run that waits, or whose worker let its lease run out (a new attempt then).
 
-        A run whose third attempt let its lease run out fails instead.
+        A run whose third attempt let its lease run out fails instead. ``run_id``: that run or none.
         """
         now = self._clock.now()
         return await self._writer.submit(
-            lambda session: run_moves.claim(session, now, owner=owner, lease_s=lease_s)
+            lambda session: run_moves.claim(session, now, owner=owner, lease_s=lease_s, run_id=run_id)
         )
 
     async def renew(self, run_id: str, owner: str, attempt: int, *, lease_s: float) -> bool:
@@ -231,7 +234,7 @@ class Ledger:
             "champion": run.champion_before,
             "challenger": run.challenger,
         }
-        replies = await self._read.all("arm_replies", **where)
+        replies = await self._read.all("arm_replies", **where, slow_s=SLOW_S)
         thumbs = await self._read.all("arm_thumbs", **where)
         return {arm: _arm(_of(arm, replies), _of(arm, thumbs), most_flags) for arm in ARMS}
 
@@ -282,4 +285,5 @@ def _arm(replies: Sequence[Row], thumbs: Sequence[Row], most_flags: int | None) 
 def _flags(row: Row) -> list[str]:
     found = list(json.loads(row["guard"] or "[]"))
     found += ["error"] if row["state"] == "failed" else []
+    found += ["slow"] if row["is_slow"] else []
     return found + (["regenerated"] if row["is_asked_again"] else [])

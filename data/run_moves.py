@@ -57,10 +57,14 @@ async def snapshotted(session: Session, run: Run, now: float, *, digest: str) ->
     return await _move(session, run, "snapshotted", now, RunChange(snapshot_digest=digest))
 
 
-async def claim(session: Session, now: float, *, owner: str, lease_s: float) -> Run | None:
+async def claim(
+    session: Session, now: float, *, owner: str, lease_s: float, run_id: str | None = None
+) -> Run | None:
     """Gives the oldest waiting run to a worker; one whose attempts are used up fails instead."""
     for row in await session.all("claimable_runs", now=now):
         run = Run(**row)
+        if run_id not in {None, run.id}:
+            continue
         if run.attempt >= MOST_ATTEMPTS:
             error = f"{run.attempt} attempts ended without a result; the last worker was {run.owner}."
             await _move(session, run, "failed", now, RunChange(error=error))

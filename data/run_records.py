@@ -99,17 +99,25 @@ class RunChange:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What people got and said on one side of a canary.
+    """What people got and said on one side of a canary, as a rule since its share last changed.
+
+    What came before is left out then: were the engine slow for an hour after a change, the arm that grew by
+    it would look the slower.
 
     ``replies`` are all that came to an end, ``flags`` those of them that a guard flagged, by the flag;
-    "error" is one that failed, "regenerated" one that people asked for again. Of one person in one
-    conversation the latest thumb alone is counted.
+    "error" is one that failed, "slow" one whose first words came late, "regenerated" one that people asked
+    for again. Of one person in one conversation the latest thumb alone is counted.
     """
 
     replies: int = 0
     ups: int = 0
     downs: int = 0
     flags: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def votes(self) -> int:
+        """Thumbs both ways."""
+        return self.ups + self.downs
 
 
 @dataclass(frozen=True, slots=True)

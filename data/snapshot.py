@@ -2,9 +2,9 @@
 
 ``snapshot.json`` (base id and fingerprint, reference adapter, recipe, seed, version, digest),
 ``thumbs.jsonl``, ``pairs.jsonl``, ``rewrites.jsonl``, ``held_out.jsonl``, ``replay_persona.jsonl``,
-``replay_general.jsonl``, ``persona/``, ``reference/``, ``first/`` and ``guards/`` (held-out sets, for measuring
-alone). Only the base's weights are found outside, by fingerprint. The digest is over the sha256 of every
-other file, so that a changed byte is noticed.
+``replay_general.jsonl``, ``persona/``, ``reference/`` (where a run begins), ``first/``, ``champion/`` (what
+it is held against) and ``guards/`` (held-out sets, for measuring alone). Only the base's weights are found
+outside, by fingerprint. The digest is over the sha256 of every other file, so that a changed byte is noticed.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def write_snapshot(
     reference: Path | None = None,
     reference_name: str | None = None,
     first: Path | None = None,
+    champion: Path | None = None,
     guards: Sequence[Path] = (),
     votes: Mapping[str, Iterable[Mapping[str, Any]]] = MappingProxyType({}),
 ) -> Snapshot:
@@ -69,9 +70,10 @@ def write_snapshot(
         base_fingerprint: its fingerprint.
         recipe: the name of one.
         seed: of everything that is drawn.
-        reference: the adapter in production; None trains on the written corpus alone.
+        reference: the adapter that votes improve; None trains a new one on the written corpus alone.
         reference_name: its model name.
         first: the adapter the persona began with, by which lengths are judged.
+        champion: what the new version is held against; None where that is the reference.
         guards: held-out sets that the adapter is measured by.
         votes: the rows of the vote files, by file name; a file that is not named is empty.
     """
@@ -82,7 +84,7 @@ def write_snapshot(
         lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in votes.get(name, ())]
         (staging / name).write_text("".join(lines), encoding="utf-8")
     shutil.copytree(persona_folder, staging / "persona", ignore=shutil.ignore_patterns(*LEFT_OUT))
-    for name, adapter in (("reference", reference), ("first", first)):
+    for name, adapter in (("reference", reference), ("first", first), ("champion", champion)):
         (staging / name).mkdir()
         for path in () if adapter is None else sorted(adapter.iterdir()):
             shutil.copyfile(path, staging / name / path.name)

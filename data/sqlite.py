@@ -146,6 +146,20 @@ class SqliteStore:
     async def settle(self, inbox_id: int, state: InboxState, *, error: str | None = None) -> None:
         await self._one("settle_inbox_item", id=inbox_id, state=state, error=error)
 
+    async def note(self, item: InboxItem) -> InboxItem:
+        now = self._clock.now()
+        key = {"platform": item.platform, "chat": item.chat, "message_id": item.message_id}
+
+        async def unit(session: Session) -> dict[str, Any] | None:
+            await session.run("add_note", **asdict(item), now=now)
+            return await session.one("inbox_item", **key)
+
+        return InboxItem(**(await self._writer.submit(unit) or {}))
+
+    async def noted(self, platform: str, chat: str, message_id: str) -> InboxItem | None:
+        row = await self._read.one("inbox_item", platform=platform, chat=chat, message_id=message_id)
+        return None if row is None else InboxItem(**row)
+
     async def expire(self, platform: str) -> int:
         return len(await self._all("expire_inbox", platform=platform))
 
@@ -215,6 +229,10 @@ class SqliteStore:
             return True
 
         return await self._writer.submit(unit)
+
+    async def replies_since(self, since: float) -> int:
+        row = await self._read.one("replies_since", since=since)
+        return 0 if row is None else int(row["many"])
 
     async def fail_reply(self, reply_id: str, error: str) -> None:
         await self._all("fail_reply", id=reply_id, error=error)

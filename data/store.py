@@ -81,6 +81,12 @@ class Store(Protocol):
 
     async def settle(self, inbox_id: int, state: InboxState, *, error: str | None = None) -> None: ...
 
+    async def note(self, item: InboxItem) -> InboxItem:
+        """Stores what the bot says unasked as an item that is done, for the outbox; the one there wins."""
+        ...
+
+    async def noted(self, platform: str, chat: str, message_id: str) -> InboxItem | None: ...
+
     async def expire(self, platform: str) -> int:
         """Gives up every open item of a platform whose people are gone after a restart."""
         ...
@@ -117,6 +123,10 @@ class Store(Protocol):
 
     async def complete_reply(self, reply_id: str, result: Result, said: Sequence[Said]) -> bool:
         """Stores the text and adds both sides to the history; False where that is over or forgotten."""
+        ...
+
+    async def replies_since(self, since: float) -> int:
+        """How many replies were begun since then, in seconds since 1970."""
         ...
 
     async def fail_reply(self, reply_id: str, error: str) -> None: ...

@@ -47,7 +47,7 @@ class Judgement:
 class Beliefs:
     """How likely each reply was ``good`` and how far each rater can be trusted, moderators aside.
 
-    ``dismissed`` raters count for nothing; ``disputed`` replies were judged both ways by moderators and
+    ``dismissed`` raters count for nothing; moderators are divided over ``disputed`` replies, which
     belong back into review; ``base_rate`` is how likely a reply is good before any vote on it.
     """
 
@@ -118,11 +118,12 @@ def _gold(votes: Iterable[Judgement]) -> dict[str, float]:
 
 
 def _disputed(votes: Iterable[Judgement]) -> frozenset[str]:
-    said: dict[str, set[bool]] = defaultdict(set)
+    """As many moderators say one thing as the other; a third one settles it."""
+    balance: dict[str, int] = defaultdict(int)
     for vote in votes:
         if vote.is_gold:
-            said[vote.reply_id].add(vote.is_good)
-    return frozenset(reply for reply, verdicts in said.items() if len(verdicts) > 1)
+            balance[vote.reply_id] += 1 if vote.is_good else -1
+    return frozenset(reply for reply, more in balance.items() if not more)
 
 
 def _evidence(

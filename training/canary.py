@@ -15,13 +15,13 @@ for it (``training/stats.py``).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
+from data.run_records import Arm
 from training.stats import difference_sequence, rate_sequence
 
-__all__ = ["GUARDS", "MOST_FLAGS", "Arm", "Decision", "Limit", "Rules", "arm_of", "decide", "harm"]
+__all__ = ["GUARDS", "MOST_FLAGS", "Decision", "Limit", "Rules", "arm_of", "decide", "harm"]
 
 Act = Literal["wait", "widen", "promote", "roll_back"]
 EVERYBODY = 100
@@ -83,30 +83,6 @@ class Rules:
     guards: tuple[Limit, ...] = GUARDS
     vote_margin: float = 0.20
     confidence: float = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """What was counted of one voice since the share last changed.
-
-    What came before is left out: were the engine slow for an hour after a change, the arm that grew by it
-    would look the slower.
-
-    Attributes:
-        replies: all of them.
-        ups: live thumbs up; of one person in one conversation the latest thumb alone is counted.
-        downs: live thumbs down, likewise.
-        flags: replies that each guard flagged; ``MOST_FLAGS`` of a conversation at most.
-    """
-
-    replies: int = 0
-    ups: int = 0
-    downs: int = 0
-    flags: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def votes(self) -> int:
-        return self.ups + self.downs
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,8 @@ def train(
         optimizers=(MuonWithAdamW(model, course.learning_rate) if course.from_nothing else None, None),
         callbacks=list(callbacks),
     )
+    # Else several items' losses would be added up to a step's instead of averaged: ours are means already.
+    trainer.model_accepts_loss_kwargs = False
     course.work.mkdir(parents=True, exist_ok=True)
     checkpoint = get_last_checkpoint(str(course.work))
     if checkpoint:
@@ -127,6 +129,8 @@ class LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no types
 
     Overriding ``compute_loss`` is the trainer's own seam for this.
     """
+
+    loss_is_scaled_for_ga = False
 
     def compute_loss(
         self,

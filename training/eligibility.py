@@ -16,7 +16,7 @@ from typing import Literal
 from data.records import CastPair, CastRewrite, CastThumb
 from training.aggregate import Beliefs, Judgement, aggregate, capped
 
-__all__ = ["USABLE", "Fate", "Verdict", "decide", "is_held_out", "lacking", "may_train"]
+__all__ = ["ENOUGH_ROWS", "USABLE", "Fate", "Verdict", "decide", "is_held_out", "lacking", "may_train"]
 
 Fate = Literal[
     "trains",
@@ -99,7 +99,7 @@ def is_held_out(conversation_id: str) -> bool:
     return drawn < HELD_OUT_SHARE * 2**64
 
 
-def lacking(verdicts: Iterable[Verdict]) -> dict[str, int]:
+def lacking(verdicts: Iterable[Verdict], *, least_rows: int = ENOUGH_ROWS) -> dict[str, int]:
     """How much is missing for the next run, by what; empty where it can start."""
     fates: dict[str, list[Verdict]] = {"trains": [], "held_out": []}
     for verdict in verdicts:
@@ -109,7 +109,7 @@ def lacking(verdicts: Iterable[Verdict]) -> dict[str, int]:
     held = {one.thumb.reply_id for one in fates["held_out"]}
     labels = Counter(one.good > 0.5 for one in rows.values())  # noqa: PLR2004 - likelier good than not
     found = {
-        "rows": ENOUGH_ROWS - len(rows),
+        "rows": least_rows - len(rows),
         "ups": ENOUGH_OF_EACH - labels[True],
         "downs": ENOUGH_OF_EACH - labels[False],
         "raters": ENOUGH_RATERS - len({one.thumb.rater_hash for one in fates["trains"]}),

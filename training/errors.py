@@ -5,12 +5,16 @@ TrainingError
 ├── CorpusBroken       a row of a corpus is not a row
 ├── BaseMismatch       the base at hand is not the one the snapshot names
 ├── MeasuresBroken     what was measured of an adapter cannot be judged
+├── PeerMissing        what a bench compares with is not installed
 └── RunFailed          the run ended without a usable adapter
 """
 
 from __future__ import annotations
 
-__all__ = ["BaseMismatch", "CorpusBroken", "MeasuresBroken", "RunFailed", "SnapshotBroken", "TrainingError"]
+__all__ = [
+    "BaseMismatch", "CorpusBroken", "MeasuresBroken", "PeerMissing", "RunFailed", "SnapshotBroken",
+    "TrainingError",
+]  # fmt: skip
 
 
 class TrainingError(Exception):
@@ -34,6 +38,10 @@ class BaseMismatch(TrainingError):
 
 class MeasuresBroken(TrainingError):
     """What was measured of the adapter cannot be judged; evaluate it again."""
+
+
+class PeerMissing(TrainingError):
+    """TRL, which the bench compares with, is not installed; pip install 'troupe[bench]' brings it."""
 
 
 class RunFailed(TrainingError):

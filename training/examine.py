@@ -74,8 +74,11 @@ class _Found:
     held_out: Sequence[tuple[float, int]]
 
 
-def examine(material: Material, recipe: VoteRecipe, challenger: Path, champion: Path) -> Measures:
-    """Measures both adapters on the snapshot's guards, prompts and held-out votes."""
+def examine(material: Material, recipe: VoteRecipe, challenger: Path) -> Measures:
+    """Measures an adapter beside the champion on the snapshot's guards, prompts and held-out votes."""
+    champion = material.folder / "champion"
+    if not any(champion.iterdir()):
+        champion = material.folder / "reference"
     items = {
         name: _items(material, recipe, material.folder / "guards" / file, as_served=as_served)
         for name, file, as_served in CHOICES

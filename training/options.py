@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from personas.prompt import Message
-from training.spoken import spoken_example
+from training.spoken import causal, spoken_example
 
 __all__ = ["Packed", "option_log_probs", "pack"]
 
@@ -64,33 +64,38 @@ def option_log_probs(model: Any, packed: Sequence[Packed], *, padding: int) -> l
         packed: the choices.
         padding: the id that fills rows up.
     """
+    language_model = causal(model)
+    decoder, head = language_model.get_decoder(), language_model.get_output_embeddings()
     found: list[list[float]] = [[] for _ in packed]
     for places in _alike(packed):
         group = [packed[place] for place in places]
         length = max(len(each.ids) for each in group)
         device = model.device
         with torch.autocast(device.type, torch.bfloat16):
-            logits = model(
+            hidden = decoder(
                 input_ids=_filled([each.ids for each in group], length, padding).to(device),
                 position_ids=_filled([each.positions for each in group], length, 0).to(device),
                 attention_mask=torch.stack([_mask(each, length) for each in group]).unsqueeze(1).to(device),
                 use_cache=False,
-            ).logits
+            ).last_hidden_state
+            # Only where an option stands: a large vocabulary's logits of whole rows fill a card.
+            logits = [head(row[_before(each)]) for each, row in zip(group, hidden, strict=True)]
         for place, each, row in zip(places, group, logits, strict=True):
             found[place] = _scores(each, row)
     return found
 
 
+def _before(packed: Packed) -> list[int]:
+    """The place before each option's words: before its first stands the prompt's last, wherever it lies."""
+    return [place for start, end in packed.options for place in (packed.prompt - 1, *range(start, end - 1))]
+
+
 def _scores(packed: Packed, logits: Tensor) -> list[float]:
-    """``logits``: [length, vocabulary] of the packed row."""
-    scores = []
-    for start, end in packed.options:
-        # The first word of an option follows the prompt's last one, wherever the option lies in the row.
-        before = torch.tensor([packed.prompt - 1, *range(start, end - 1)], device=logits.device)
-        targets = torch.tensor(packed.ids[start:end], device=logits.device)
-        given = logits[before].float().log_softmax(-1)
-        scores.append(float(given.gather(1, targets[:, None]).double().sum()))
-    return scores
+    """``logits``: [options' ids, vocabulary], what the row gives to each of them."""
+    targets = torch.tensor(packed.ids[packed.prompt :], device=logits.device)
+    given = logits.float().log_softmax(-1).gather(1, targets[:, None]).double().squeeze(-1)
+    sizes = [end - start for start, end in packed.options]
+    return [float(own.sum()) for own in given.split(sizes)]
 
 
 def _mask(packed: Packed, length: int) -> Tensor:

@@ -1,8 +1,8 @@
 """The loss of a run from votes, in `transformers.Trainer`, and what stops it early.
 
 KTO on thumbs, DPO on pairs and rewrites, likelihood of what was liked, taught and replayed
-(`training.losses`). Preference rewards a margin, whatever becomes of the rest; so the watch looks at what must
-not move.
+(`training.losses`). Preference rewards a margin, whatever becomes of the rest; so the watch looks at what
+must not move.
 """
 
 from __future__ import annotations
@@ -22,11 +22,18 @@ from training.vote_steps import Kind
 
 __all__ = ["Watch", "preferring"]
 
+# Of the general examples' places the KL is a mean over so many: a large vocabulary's distributions are kept.
+MOST_PLACES = 1024
+FALL, MOVE = "fall_of_good_replies", "kl_on_general_rows"
+
 
 def preferring(recipe: VoteRecipe, *, desirable: float, undesirable: float) -> type[Trainer]:
     """The trainer class for a recipe; ``desirable`` and ``undesirable`` are `training.losses.balance`'s."""
 
     class _Preferring(Trainer):  # type: ignore[misc] # transformers ships no types
+        # Else several items of one step would be summed: the trainer takes a model's loss for scaled already.
+        loss_is_scaled_for_ga = False
+
         def compute_loss(
             self,
             model: Any,
@@ -98,7 +105,8 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers ships no type
 
     ``good`` examples must stay as likely as under the reference, ``general`` ones must get the same words.
     Made before training, while the policy still is the reference. After it ``reason`` says why it was
-    stopped, None where it was not.
+    stopped, None where it was not. What it saw is kept in the trainer's log, and weights that are not well
+    are never saved: so a run that was killed goes on as if it had not been.
     """
 
     def __init__(
@@ -120,6 +128,12 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers ships no type
         self.reason: str | None = None
         self.looks: list[tuple[int, float, float]] = []
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Takes up what was seen before a checkpoint, whose weights were well."""
+        del args, control
+        self._kept = self._weights()
+        self.looks = [(seen["step"], seen[FALL], seen[MOVE]) for seen in state.log_history if FALL in seen]
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Looks every ``check_every`` steps and at the end."""
         del args
@@ -127,6 +141,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers ships no type
             return
         fall, kl = self._fall(), self._kl()
         self.looks.append((state.global_step, fall, kl))
+        state.log_history.append({"step": state.global_step, FALL: fall, MOVE: kl})
         # Written so that a value which is no number stops the run too.
         if fall <= self._recipe.most_fall and kl <= self._recipe.most_kl:
             self._kept = self._weights()
@@ -138,6 +153,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers ships no type
         )
         self.reason = f"stopped at step {state.global_step}: {what}"
         control.should_training_stop = True
+        control.should_save = False
 
     def restore(self) -> None:
         """Puts back the last weights that were well, if the run was stopped."""
@@ -182,6 +198,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers ships no type
         self._model.eval()
         places, _, targets = learnt(batch.labels)
         real = places[targets >= 0]
-        found = logits_at(self._model, batch.input_ids, real).float().log_softmax(-1)
+        some = real[:: max(1, -(-len(real) // MOST_PLACES))]
+        found = logits_at(self._model, batch.input_ids, some).float().log_softmax(-1)
         self._model.train(was_training)
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 __all__ = [
     "RECIPES",
@@ -72,10 +72,10 @@ class VoteRecipe:
 
     An item has ``votes_per_item`` votes (a pair counts once) and as much replay as makes ``persona_share`` of
     its tokens the persona's corpus and ``general_share`` general rows: ``own_rows`` of them in the base's own
-    words, or with 0 as they are written. ``accumulate`` items make a step. There are ``epochs`` passes over the votes, and more where that
-    would be fewer than ``least_steps``. Of an item's thumbs ``mismatched`` stand once more beside another's
-    prompt, for the KL estimate of KTO. ``taught``, ``liked`` and ``replayed`` weigh the likelihood of rewrites,
-    of good and chosen replies, and of replay.
+    words, or with 0 as they are written. ``accumulate`` items make a step. There are ``epochs`` passes over
+    the votes, and more where that would be fewer than ``least_steps``. Of an item's thumbs ``mismatched``
+    stand once more beside another's prompt, for the KL estimate of KTO. ``taught``, ``liked`` and
+    ``replayed`` weigh the likelihood of rewrites, of good and chosen replies, and of replay.
 
     A run is stopped where the good replies' log-probability falls more than ``most_fall`` nats a token below
     the reference's, or the policy leaves it by more than ``most_kl`` nats a token on general rows; looked at
@@ -167,9 +167,9 @@ VOTE_RECIPES = {
         "starter",
         learning_rate=3e-3,
         epochs=2,
-        votes_per_item=8,
-        accumulate=2,
-        mismatched=2,
+        votes_per_item=4,
+        accumulate=4,
+        mismatched=1,
         liked=1.0,
         replayed=1.0,
         own_rows=0,
@@ -181,6 +181,12 @@ VOTE_RECIPES = {
     # For a pretrained base of some billions: low and short, it speaks already.
     "large": VoteRecipe("large", learning_rate=2e-5, votes_per_item=4, accumulate=4, quantises=True),
 }
+# Thirty times too fast: what a run must be refused for (`troupe bench loop --attack learning-rate`).
+VOTE_RECIPES["starter-too-fast"] = replace(
+    VOTE_RECIPES["starter"],
+    name="starter-too-fast",
+    learning_rate=30 * VOTE_RECIPES["starter"].learning_rate,
+)
 
 
 def digest(recipe: Recipe | BaseRecipe | VoteRecipe) -> str:

@@ -68,7 +68,7 @@ def run(folder: Path, *, base: Path, out: Path, work: Path, progress: bool = Tru
         "change_in_log_probability": change_made(base, staging, learnt.reference, learnt.example),
     }
     if learnt.reference is not None:
-        write_measures(staging / MEASURES, examine(material, learnt.recipe, staging, learnt.reference))
+        write_measures(staging / MEASURES, examine(material, learnt.recipe, staging))
     values["seconds_in_all"] = round(time.monotonic() - started, 1)
     draw_loss({snapshot.persona: learnt.curve.losses}, staging / "loss.svg")
     source = "the corpus" if snapshot.reference is None else "votes"

@@ -108,7 +108,6 @@ class Conditions:
     needed_bytes: int
     lacking: Mapping[str, int]
     rejections: int
-    is_held: bool
     live_run: str | None
 
 
@@ -179,8 +178,6 @@ def _reasons(conditions: Conditions, plan: Plan) -> Iterator[str]:
     every = 2 if is_doubled else 1
     if conditions.live_run is not None:
         yield f"waits for the end of the run before it ({conditions.live_run.replace('_', ' ')})"
-    if conditions.is_held:
-        yield "waits for a moderator to lift the hold"
     if not due(plan.cron, last_at, now, every=every):
         since = ", twice the interval after two rejections" if is_doubled else ""
         at = next_fire(plan.cron, now) if last_at is None else _due_at(plan.cron, last_at, every)

@@ -141,7 +141,9 @@ def _references(model: object, items: Sequence[Sequence[Line]], *, padding: int)
 
 
 def _good(items: Sequence[Sequence[Line]]) -> list[tuple[Example, float]]:
-    lines = (line for each in items for line in each if line.kind in {Kind.GOOD, Kind.CHOSEN})
+    """What the policy must go on saying; not rewrites, which are new to it and rise enough to hide a fall."""
+    kinds = {Kind.GOOD, Kind.CHOSEN}
+    lines = (line for each in items for line in each if line.kind in kinds and not line.is_taught)
     return list({line.example: line.reference for line in lines}.items())[:WATCHED]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from training.dataset import Example, padded
+from training.dataset import LENGTH_STEP, Example, padded
 from training.recipes import VoteRecipe
 from training.spoken import spoken_example
 from training.vote_rows import Thumb, Votes
@@ -61,10 +61,10 @@ class _Vote:
 
 
 def passes(votes: int, recipe: VoteRecipe) -> int:
-    """How many times the votes are gone through."""
-    per_step = recipe.votes_per_item * recipe.accumulate
-    steps = max(1, -(-votes // per_step))
-    return max(recipe.epochs, -(-recipe.least_steps // steps))
+    """How many times the votes are gone through: until there are steps enough, one of them at least."""
+    items = max(1, -(-votes // recipe.votes_per_item))
+    least = max(1, recipe.least_steps) * recipe.accumulate
+    return max(recipe.epochs, -(-least // items))
 
 
 def deal(
@@ -79,7 +79,7 @@ def deal(
     """Every item of the run, references still missing.
 
     Args:
-        votes: what people said.
+        votes: what people said, one thumb, pair or rewrite at least.
         tokenizer: the base's.
         recipe: shares and sizes.
         persona: replay of the persona's corpus, drawn from in turn.
@@ -88,7 +88,7 @@ def deal(
     """
     generator = random.Random(seed)  # noqa: S311 - an order, not a secret
     units = _units(votes, tokenizer)
-    own, common = _endless(persona, generator), _endless(general, generator)
+    own, common = _Replay(persona, generator), _Replay(general, generator)
     items: list[list[Line]] = []
     for _ in range(passes(len(units), recipe)):
         for group in _groups(units, recipe.votes_per_item, generator):
@@ -96,11 +96,10 @@ def deal(
             tokens = sum(len(line.example.ids) for line in lines)
             spoken = 1 - recipe.persona_share - recipe.general_share
             lines += _mismatched(group, tokenizer, recipe.mismatched)
-            lines += _replay(own, tokens * recipe.persona_share / spoken)
-            lines += _replay(common, tokens * recipe.general_share / spoken)
+            lines += own.take(tokens * recipe.persona_share / spoken)
+            lines += common.take(tokens * recipe.general_share / spoken)
             items.append(lines)
-    whole = len(items) - len(items) % recipe.accumulate
-    return items[: whole or len(items)]
+    return items[: len(items) - len(items) % recipe.accumulate]
 
 
 def with_references(items: Sequence[Sequence[Line]], references: Mapping[Example, float]) -> list[list[Line]]:
@@ -156,16 +155,18 @@ def _groups(units: Sequence[_Vote], size: int, generator: random.Random) -> list
     """One pass in random order, in groups of about equal length: padding costs as much as words."""
     order = list(units)
     generator.shuffle(order)
-    window = size * ITEMS_SORTED
-    for start in range(0, len(order), window):
-        order[start : start + window] = sorted(order[start : start + window], key=_length)
-    groups = list(_even(order, size))
+    groups = [
+        group
+        for window in _even(order, size * ITEMS_SORTED)
+        for group in _even(sorted(window, key=_length), size)
+    ]
     generator.shuffle(groups)
     return groups
 
 
 def _length(unit: _Vote) -> int:
-    return max(len(line.example.ids) for line in unit.lines)
+    """The length it is padded to: those of one stay in random order, else no pass differs from another."""
+    return -(-max(len(line.example.ids) for line in unit.lines) // LENGTH_STEP)
 
 
 def _even(units: Sequence[_Vote], most: int) -> Iterator[Sequence[_Vote]]:
@@ -186,14 +187,21 @@ def _mismatched(group: Sequence[_Vote], tokenizer: Tokenizer, most: int) -> list
     ]
 
 
-def _replay(examples: Iterator[Example], tokens: float) -> list[Line]:
-    lines: list[Line] = []
-    for example in examples:
-        if tokens <= 0:
-            break
-        tokens -= len(example.ids)
-        lines.append(Line(example, Kind.REPLAYED))
-    return lines
+class _Replay:
+    """Examples again and again, in another order each time, dealt by tokens."""
+
+    def __init__(self, examples: Sequence[Example], generator: random.Random) -> None:
+        self._examples = _endless(examples, generator)
+        self._owed = 0.0
+
+    def take(self, tokens: float) -> list[Line]:
+        """About so many tokens; by what one example is too long, the next ones are fewer."""
+        lines: list[Line] = []
+        self._owed += tokens
+        while self._owed > 0 and (example := next(self._examples, None)) is not None:
+            self._owed -= len(example.ids)
+            lines.append(Line(example, Kind.REPLAYED))
+        return lines
 
 
 def _endless(examples: Sequence[Example], generator: random.Random) -> Iterator[Example]:

@@ -1,7 +1,8 @@
 """Votes become rows: one for each reply with what is believed of it, one for each comparison and rewrite.
 
 Also in the shapes of other trainers: TRL's "unpaired preference" and "preference" (`KTOTrainer`,
-`DPOTrainer`, conversational), and LLaMA-Factory's sharegpt rows with ``kto_tag`` or ``chosen`` and ``rejected``.
+`DPOTrainer`, conversational), and LLaMA-Factory's sharegpt rows with ``kto_tag`` or ``chosen`` and
+``rejected``.
 """
 
 from __future__ import annotations

@@ -121,10 +121,10 @@ class Discord:
         return str(message.id)
 
     async def edit(self, place: Place, message_id: str, text: str, *, buttons: Sequence[Button] = ()) -> None:
-        options: dict[str, Any] = {"view": _view(buttons)} if buttons else {}
+        view = _view(buttons) if buttons else None
         message = self._channel(place).get_partial_message(int(message_id))
         with _translated():
-            await message.edit(content=text, **options)
+            await message.edit(content=text, view=view)
 
     async def typing(self, place: Place) -> None:
         with _translated():
@@ -203,7 +203,7 @@ class _Client(discord.Client):
 
 class PressButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"(?P<data>(?:vote|why|consent|forget|review):[\w:-]{1,90})",
+    template=r"(?P<data>(?:vote|why|consent|forget|review|gate):[\w:-]{1,90})",
 ):
     """Any button of ours; its id holds all there is to know, so it works on old messages after a restart."""
 

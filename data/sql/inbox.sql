@@ -25,6 +25,16 @@ UPDATE inbox SET state = 'expired', settled_at = :now
 WHERE platform = :platform AND state IN ('pending', 'handling')
 RETURNING id;
 
+-- name: add_note
+INSERT INTO inbox (
+  platform, chat, thread, message_id, user_hash, kind, state, attempts, payload, received_at, settled_at)
+VALUES (:platform, :chat, :thread, :message_id, :user_hash, :kind, 'done', 0, :payload, :now, :now)
+ON CONFLICT (platform, chat, message_id) DO NOTHING;
+
+-- name: inbox_item
+SELECT id, platform, chat, thread, message_id, user_hash, kind, state, attempts, payload, received_at
+FROM inbox WHERE platform = :platform AND chat = :chat AND message_id = :message_id;
+
 -- name: inbox_states
 SELECT state, COUNT(*) AS many FROM inbox GROUP BY state;
 

@@ -57,3 +57,6 @@ WHERE inbox_id = :inbox_id AND slot = :slot ORDER BY part;
 
 -- name: outbox_states
 SELECT state, COUNT(*) AS many FROM outbox GROUP BY state;
+
+-- name: replies_since
+SELECT COUNT(*) AS many FROM reply WHERE created_at >= :since;

@@ -91,9 +91,10 @@ SELECT run_vote.vote_id, run_vote.run_id FROM run_vote JOIN run ON run.id = run_
 WHERE run.kind = 'incremental' AND run.state = 'promoted' ORDER BY run_vote.vote_id;
 
 -- name: arm_replies
-SELECT arm, conversation_id, state, guard, is_asked_again, COUNT(*) AS many
+SELECT arm, conversation_id, state, guard, is_slow, is_asked_again, COUNT(*) AS many
 FROM (
   SELECT reply.arm, reply.conversation_id, reply.state, reply.guard,
+    CASE WHEN reply.first_text_s > :slow_s THEN 1 ELSE 0 END AS is_slow,
     CASE WHEN EXISTS (SELECT 1 FROM reply AS another WHERE another.parent_reply_id = reply.id)
       THEN 1 ELSE 0 END AS is_asked_again
   FROM reply
@@ -101,7 +102,7 @@ FROM (
     AND ((reply.arm = 'champion' AND COALESCE(reply.adapter_digest, '') = COALESCE(:champion, ''))
       OR (reply.arm = 'challenger' AND reply.adapter_digest = :challenger))
 ) AS heard
-GROUP BY arm, conversation_id, state, guard, is_asked_again;
+GROUP BY arm, conversation_id, state, guard, is_slow, is_asked_again;
 
 -- name: arm_thumbs
 SELECT reply.arm, reply.conversation_id, vote.rater_hash, vote.value

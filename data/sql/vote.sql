@@ -63,7 +63,8 @@ SELECT vote.id, vote.reply_id, vote.other_reply_id, reply.conversation_id, reply
    JOIN message AS said ON said.conversation_id = shown.conversation_id
    LEFT JOIN consent ON consent.rater_hash = said.author_hash AND consent.closed_at IS NULL
    WHERE shown.id IN (reply.id, other.id) AND said.role = 'user' AND said.author_hash <> vote.rater_hash
-     AND said.id <= COALESCE((SELECT MAX(own.id) FROM message AS own WHERE own.reply_id = shown.id), said.id)
+     AND said.id <= COALESCE(
+       (SELECT MAX(own.id) FROM message AS own WHERE own.reply_id IN (shown.id, shown.parent_reply_id)), said.id)
      AND COALESCE(consent.answer, 'asked') <> 'yes') AS silent_others,
   COALESCE(vote_use.consumed, 0) AS consumed, COALESCE(vote_use.tries, 0) AS tries
 FROM vote JOIN reply ON reply.id = vote.reply_id JOIN reply AS other ON other.id = vote.other_reply_id

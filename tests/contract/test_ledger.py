@@ -658,6 +658,18 @@ async def test_both_arms_are_counted_from_the_canarys_beginning(store, ledger, c
     assert await ledger.arms(run_id) == expected, "and what was counted stays when it is over"
 
 
+async def test_replies_whose_first_words_came_late_are_slow(store, ledger):
+    run_id = await to_canary(ledger)
+    for number, first_text_s in enumerate((10.1, 0.2, None)):
+        (inbox_id,) = await store.receive([InboxItem("web", "1", "", f"m{number}", "ann", "message", "{}")])
+        live = await store.conversation("web", "1", "", "li_bai")
+        arm = {"arm": "challenger", "adapter_digest": version(run_id).digest}
+        new = NewReply(inbox_id, live.id, "li_bai", "web", "1", "en", "[]", "[]", "{}", seed=1, **arm)
+        reply = await store.open_reply(new)
+        await store.complete_reply(reply.id, Result("text", "stop", first_text_s=first_text_s), [])
+    assert (await ledger.arms(run_id))["challenger"] == Arm(3, flags={"slow": 1})
+
+
 async def test_one_conversation_and_one_person_in_it_do_not_fill_an_arm(store, ledger, clock):
     run_id = await to_canary(ledger)
     arm = {"arm": "challenger", "adapter_digest": version(run_id).digest}

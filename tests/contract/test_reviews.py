@@ -275,10 +275,9 @@ async def test_another_answer_to_what_was_forgotten_meanwhile_is_not_kept(store,
 
 
 async def alternative(store, reply):
-    new = NewReply(
-        0, reply.conversation_id, reply.persona, reply.platform, reply.chat, "en", reply.messages, "[]", "{}", 4,
-        parent_reply_id=reply.id,
-    )  # fmt: skip
+    where = {name: getattr(reply, name) for name in ("conversation_id", "persona", "platform", "chat")}
+    drawn = {"lang": "en", "messages": reply.messages, "lore": "[]", "sampling": "{}", "seed": 4}
+    new = NewReply(0, **where, **drawn, parent_reply_id=reply.id)
     asked = InboxItem("telegram", "7", "", f"review:{reply.id}", "mo", "press", "{}")
     return await store.reviews.add_alternative(asked, new, Result("other", "stop"))
 

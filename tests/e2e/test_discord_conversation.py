@@ -9,8 +9,9 @@ import pytest
 
 from bot.platforms.discord_ import Discord
 from bot.sentences import MENU
-from tests.fakes.discord import APPLICATION, MODERATORS, TOKEN, FakeDiscord, buttons_of
+from tests.fakes.discord import APPLICATION, CHANNEL, MODERATORS, TOKEN, FakeDiscord, buttons_of
 from tests.fakes.engine import FakeEngine
+from tests.fakes.judged import judged, measures, verdict
 from tests.fakes.troupe import troupe
 from tests.waiting import until
 
@@ -173,6 +174,29 @@ async def test_a_moderator_reviews_rewrites_and_compares_across_a_restart(world,
         (vote,) = await parts.store.votes(better.split(":")[3])
         assert (vote.kind, vote.value, vote.other_reply_id) == ("pair", 1, other_id)
     assert not any("Somebody else." in text for text in fake.texts()), "the channel never saw it"
+
+
+async def test_a_moderator_decides_about_a_new_version_across_a_restart(world, tmp_path):
+    fake, engine = world
+    roles = {"moderators": (f"discord-role:{MODERATORS}",), "moderators_channel": f"discord:{CHANNEL}"}
+    async with bot(tmp_path, fake, engine, **roles) as parts:
+        run = await judged(parts.store, tmp_path / "adapters")
+        await parts.core.gate_post.judged(run, verdict(), measures(words=20))
+        posted = fake.bot_messages()
+        assert [bool(buttons_of(message)) for message in posted] == [False] * (len(posted) - 1) + [True]
+    async with bot(tmp_path, fake, engine, **roles) as parts:
+        await parts.core.gate_post.catch_up()
+        assert len(fake.bot_messages()) == len(posted)
+        await fake.press(posted[-1]["id"], "gate:run:approve", user=9)
+        assert "Only moderators" in (await whispered(fake, 1))["content"]
+        await fake.press(posted[-1]["id"], "gate:run:approve", user=8, is_moderator=True)
+        assert "It is approved" in (await whispered(fake, 2))["content"]
+        assert "A = before, B = after: " in fake.texts()[-1]
+        await fake.press(posted[-1]["id"], "gate:run:veto", user=8, is_moderator=True)
+        assert "A moderator vetoed it." in (await whispered(fake, 3))["content"]
+        assert (await parts.store.ledger.run("run")).state == "rejected"
+    assert buttons_of(fake.bot_messages()[-1]) == [], "nothing is left to press"
+    assert fake.pings == []
 
 
 async def whispered(fake, count):

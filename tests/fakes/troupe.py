@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,13 @@ class Troupe:
 
 @contextlib.asynccontextmanager
 async def troupe(
-    home: Path, engine_url: str, *, patience_s: float = 20.0, moderators: Sequence[str] = ()
+    home: Path,
+    engine_url: str,
+    *,
+    patience_s: float = 20.0,
+    moderators: Sequence[str] = (),
+    moderators_channel: str | None = None,
+    on_decision: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Troupe]:
     """A running core on the store in ``home``; ends everything with the block."""
     place = Home(home)
@@ -67,6 +73,8 @@ async def troupe(
                 moderators=Moderators(moderators),
                 another=Another(store, engine, reconciler, clock),
                 forget=partial(forget, store, place),
+                moderators_channel=moderators_channel,
+                on_decision=on_decision,
             )
             running = asyncio.create_task(core.run())
             try:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from training.canary import GUARDS, MOST_FLAGS, Arm, Decision, Limit, Rules, arm_of, decide, harm
+from data.run_records import Arm
+from training.canary import GUARDS, MOST_FLAGS, Decision, Limit, Rules, arm_of, decide, harm
 
 RULES = Rules()
 LANGUAGE = Rules(guards=(GUARDS[0],))

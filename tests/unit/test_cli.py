@@ -72,8 +72,9 @@ def test_the_commands_are_the_ones_of_the_design():
     assert {
         "run", "chat", "data check", "eval", "personas list", "personas check", "train", "adapters list",
         "adapters show",
-        "adapters promote", "adapters rollback", "adapters verify", "votes stats", "votes export", "user export", "user forget", "doctor",
-        "engine",
+        "adapters promote", "adapters rollback", "adapters verify", "votes stats", "votes export",
+        "runs list", "runs show", "runs approve", "runs veto", "user export", "user forget", "doctor",
+        "engine", "bench train",
     } == names  # fmt: skip
 
 

@@ -223,7 +223,6 @@ READY = Conditions(
     needed_bytes=2 * 2**30,
     lacking={},
     rejections=0,
-    is_held=False,
     live_run=None,
 )
 
@@ -237,7 +236,6 @@ def test_a_run_starts_when_nothing_speaks_against_it():
     ("change", "reason"),
     [
         ({"live_run": "awaiting_approval"}, "waits for the end of the run before it (awaiting approval)"),
-        ({"is_held": True}, "waits for a moderator to lift the hold"),
         ({"last_at": None}, "waits for 2027-01-18 04:00 (Europe/Berlin)"),
         ({"now": READY.now - 1}, "waits for 2027-01-11 04:00 (Europe/Berlin)"),
         ({"last_at": READY.now + DAY}, "waits for 2027-01-18 04:00 (Europe/Berlin)"),

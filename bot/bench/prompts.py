@@ -1,0 +1,71 @@
+"""Held-out prompts: how much of what people like is in a persona's replies; the same prompts every time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from statistics import fmean
+
+from bot.bench.errors import BenchError
+from bot.bench.tastes import Hidden
+from bot.bench.world import World
+from bot.once import Asked, Guest, Heard
+from training.evaluate import read_probes
+
+__all__ = ["LIKED", "Prompts", "Tasted", "prompts_of", "taste"]
+
+# Of all tastes together: what people press a thumb up for.
+LIKED = "liked"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Questions that nobody asks in a chat and no training reads, and the seed of the replies."""
+
+    questions: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tasted:
+    """What a version's replies were like; ``shares`` by the name of the taste, 0 to 1."""
+
+    adapter: str | None
+    shares: Mapping[str, float]
+    asked: int
+    replies: tuple[tuple[str, str], ...]
+
+
+def prompts_of(world: World, persona: str, *, many: int, seed: int) -> Prompts:
+    """A drawn part of the persona's probes of one question."""
+    probes = read_probes(world.cast[persona].folder / "probes.jsonl")
+    single = [probe.turns[0] for probe in probes if len(probe.turns) == 1]
+    draw = Random(seed)  # noqa: S311 - a simulation, not a secret
+    return Prompts(tuple(draw.sample(single, min(many, len(single)))), seed)
+
+
+async def taste(world: World, persona: str, prompts: Prompts, likes: Hidden) -> Tasted:
+    """Asks the persona's champion.
+
+    Raises:
+        BenchError: the engine answers none of the prompts.
+    """
+    champion = world.reconciler.champion(persona)
+    adapter = None if champion is None else champion.name
+    guest = Guest(world.engine, world.info, world.cast[persona], adapter, seed=prompts.seed)
+    heard: list[Heard] = []
+    await guest.batch(
+        [Asked(number, (question,)) for number, question in enumerate(prompts.questions)], heard.append
+    )
+    replies = tuple((one.asked.turns[0], one.replies[-1]) for one in heard if one.error is None)
+    if not replies:
+        raise BenchError(f"{persona} answered none of the held-out prompts: {heard[0].error}.")
+    return Tasted(adapter, _shares(replies, likes), len(replies), replies)
+
+
+def _shares(replies: Sequence[tuple[str, str]], likes: Hidden) -> Mapping[str, float]:
+    found = {
+        one.name: fmean(one.likes(question, reply) for question, reply in replies) for one in likes.tastes
+    }
+    return {LIKED: fmean(likes.likes(question, reply) for question, reply in replies)} | found

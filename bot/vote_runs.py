@@ -1,0 +1,144 @@
+"""A run from votes is opened: its votes are taken, its snapshot written, and then it waits for a trainer.
+
+```
+rows read ──► run row with its votes ──► snapshot folder ──► `snapshotted`
+                     └ somebody was forgotten meanwhile: given up, and opened anew at the next tick
+```
+An incremental run continues the champion on votes that no version has learnt. A rebuild begins at the first
+version and reads every vote that is left: that is how a forgotten person's words leave an adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from bot.errors import BotError
+from bot.next_run import votes_so_far
+from data.clock import Clock
+from data.home import Home
+from data.ids import new_id
+from data.records import Adapter
+from data.run_records import NewRun, Run
+from data.snapshot import write_snapshot
+from data.store import Store
+from engine.protocol import model_name
+from personas.loader import Persona
+from training.vote_rows import Votes
+
+__all__ = ["VoteRuns"]
+
+_log = structlog.get_logger(__name__)
+
+SEED = 7
+FIRST_VERSION = "v0"
+GENERAL = ("general.jsonl", "lore_use.jsonl", "memory_use.jsonl")
+OWN_GUARDS = ("choices.jsonl", "sycophancy.jsonl")
+GUARDS = ("retention.jsonl", "safety.jsonl")
+
+Kind = Literal["incremental", "rebuild"]
+
+
+class VoteRuns:
+    """Opens runs from votes for one base."""
+
+    def __init__(
+        self, store: Store, home: Home, *, sets: Path, base: str, fingerprint: str, recipe: str, clock: Clock
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._sets = sets
+        self._base = base
+        self._fingerprint = fingerprint
+        self._recipe = recipe
+        self._clock = clock
+
+    async def open(self, persona: Persona, kind: Kind) -> str | None:
+        """The new run's id; None where another run of the persona goes on or somebody was just forgotten.
+
+        Raises:
+            BotError: the persona has no adapter to continue, or nobody has voted yet.
+            VotesGone: a vote was taken back while its run was opened.
+        """
+        forgotten = await self._store.erasures.latest()
+        champion, first = await self._versions(persona.slug)
+        votes = await votes_so_far(self._store, persona.slug, again=kind == "rebuild")
+        if votes.is_empty:
+            raise BotError(f"Nothing that people said of {persona.slug} can be trained on yet.")
+        begins = champion if kind == "incremental" else first
+        new = NewRun(
+            persona.slug,
+            self._fingerprint,
+            kind,
+            SEED,
+            id=new_id(self._clock.now()),
+            reference_version=begins.version,
+        )
+        run_id = await self._store.ledger.open_run(new, _weights(votes))
+        if run_id is None:
+            return None
+        return run_id if await self._snapshot(run_id, persona, votes, forgotten, begins) else None
+
+    async def resume(self, run: Run) -> None:
+        """Ends a run whose snapshot a killed bot left unwritten: its votes are free for the next one."""
+        await self._store.ledger.give_up(run.id, "The bot ended before the snapshot was written.")
+
+    async def _snapshot(
+        self, run_id: str, persona: Persona, votes: Votes, forgotten: int, begins: Adapter
+    ) -> bool:
+        champion, first = await self._versions(persona.slug)
+        folder = self._home.snapshots / run_id
+        snapshot = await asyncio.to_thread(
+            write_snapshot,
+            folder,
+            persona_folder=persona.folder,
+            general=_there(self._sets, GENERAL),
+            base=self._base,
+            base_fingerprint=self._fingerprint,
+            recipe=self._recipe,
+            seed=SEED,
+            reference=Path(begins.path),
+            reference_name=model_name(begins.persona, begins.digest),
+            first=Path(first.path),
+            champion=Path(champion.path),
+            guards=[*_there(persona.folder, OWN_GUARDS), *_there(self._sets, GUARDS)],
+            votes=votes.files(),
+        )
+        # Rows for measuring are no votes of the run: only this comparison sees that one was forgotten.
+        if await self._store.erasures.latest() != forgotten:
+            await self._store.ledger.give_up(run_id, "Somebody was forgotten while the snapshot was written.")
+            await asyncio.to_thread(shutil.rmtree, folder)
+            return False
+        return await self._store.ledger.snapshotted(run_id, snapshot.digest)
+
+    async def _versions(self, slug: str) -> tuple[Adapter, Adapter]:
+        """The persona's champion and its first version."""
+        own = [one for one in await self._store.adapters(self._fingerprint) if one.persona == slug]
+        aliases = await self._store.aliases(self._fingerprint)
+        live = {one.digest for one in aliases if (one.persona, one.alias) == (slug, "champion")}
+        champion = next((one for one in own if one.digest in live), None)
+        if champion is None:
+            raise BotError(
+                f"{slug} has no adapter that votes could improve; train one with troupe train {slug}."
+            )
+        # Built anew, a first version is called v0-<digest>; the newest counts.
+        firsts = [one for one in own if one.version.split("-")[0] == FIRST_VERSION]
+        corpus = [one for one in own if one.parent is None]
+        return champion, (firsts or corpus or [champion])[-1]
+
+
+def _weights(votes: Votes) -> Sequence[tuple[int, float]]:
+    """Every vote that a run learns from, with its weight; those kept for measuring are not among them."""
+    found = {vote: thumb.weight for thumb in votes.thumbs for vote in thumb.vote_ids}
+    for ids in (*(pair.vote_ids for pair in votes.pairs), *(one.vote_ids for one in votes.rewrites)):
+        found |= dict.fromkeys(ids, 1.0)
+    return list(found.items())
+
+
+def _there(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [path for name in names if (path := folder / name).is_file()]
