@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from bot.desk import COMMANDS, Desk
 from bot.engine_process import EngineAddress, engine_child, wait_for_engine
 from bot.erase import finish, forget
 from bot.errors import BotError, EngineGone
+from bot.leftovers import clear
 from bot.loop import Loop
 from bot.moderators import Moderators
 from bot.outbox import Outbox
@@ -44,6 +46,7 @@ from bot.runs import worker_routes
 from bot.sentences import MENU
 from bot.settings import Settings
 from bot.supervise import Child, keep
+from bot.timetable import Timetable
 from bot.train import training_handlers
 from bot.turns import Turns
 from bot.web.server import Web
@@ -67,6 +70,21 @@ SHIPPED_PERSONAS = ROOT / "personas"
 STARTER = ROOT / "data" / "starter"
 SHIPPED_ADAPTERS = STARTER / "adapters"
 SETS = ROOT / "data" / "sets"
+# Commands after which other adapters may be live, or a run may go on.
+DECISIONS = frozenset({"promote", "rollback", "run_approve", "run_veto"})
+
+
+@dataclass(slots=True)
+class Learning:
+    """The loop and its timetable, once the engine told which base they are for."""
+
+    loop: Loop | None = None
+    timetable: Timetable | None = None
+
+    def nudge(self) -> None:
+        """Something was decided: the loop looks at once."""
+        if self.timetable is not None:
+            self.timetable.nudge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +98,7 @@ class Bot:
     cast: Cast
     reconciler: Reconciler
     core: Conversation
-
-
-@dataclass(slots=True)
-class Learning:
-    """The loop, once the engine told which base it is for."""
-
-    loop: Loop | None = None
+    learning: Learning
 
 
 def run(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -123,9 +135,16 @@ async def make_bot(settings: Settings, home: Home, engine: HttpEngine) -> AsyncI
     clock, pace = SystemClock(), Pace(SystemClock())
     async with open_store(home.store) as store:
         await finish(store, home)
+        await clear(store, home)
         reconciler = Reconciler(store, engine, home, shipped=SHIPPED_ADAPTERS)
         outbox = Outbox(store, pace, clock)
         turns = Turns(store, engine, reconciler, outbox=outbox, pace=pace, clock=clock)
+        learning = Learning()
+
+        def decided() -> None:
+            learning.nudge()
+            reconciler.nudge()
+
         core = Conversation(
             store,
             turns,
@@ -137,8 +156,10 @@ async def make_bot(settings: Settings, home: Home, engine: HttpEngine) -> AsyncI
             moderators=Moderators(settings.moderators),
             another=Another(store, engine, reconciler, clock),
             forget=partial(forget, store, home),
+            moderators_channel=settings.moderators_channel,
+            on_decision=decided,
         )
-        yield Bot(settings, home, store, engine, cast, reconciler, core)
+        yield Bot(settings, home, store, engine, cast, reconciler, core, learning)
 
 
 async def _serve_until_told(settings: Settings, environment: Mapping[str, str]) -> None:
@@ -190,11 +211,10 @@ async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
             terminal = Terminal(bot.core, bot.cast)
             bot.core.attach(terminal)
             sessions = {"terminal": partial(_terminal, terminal)}
-            learning = Learning()
-            tasks.create_task(serve_control(home.control_socket, _handlers(bot, learning), sessions))
+            tasks.create_task(serve_control(home.control_socket, _handlers(bot), sessions))
             tasks.create_task(_when_up(bot, web, child))
             tasks.create_task(_index(bot.cast))
-            tasks.create_task(_learn(bot, learning))
+            tasks.create_task(_learn(bot, child))
 
 
 async def _index(cast: Cast) -> None:
@@ -255,18 +275,26 @@ def ground_of(bot: Bot) -> Ground | None:
     return Ground(bot.store, bot.home, bot.settings, SETS, folder, info.base_fingerprint, SystemClock())
 
 
-async def _learn(bot: Bot, learning: Learning) -> None:
+async def _learn(bot: Bot, child: Child | None) -> None:
     """Keeps the loop from votes to adapters going, once the engine is up."""
     await bot.reconciler.is_up.wait()
     ground = ground_of(bot)
     if ground is None:
         _log.warning("loop.off", reason="The engine cannot load our adapters, so votes train nothing.")
         return
-    learning.loop = make_loop(ground, bot.cast, changed=bot.reconciler.nudge)
-    await timetable_of(learning.loop, ground.clock).run()
+    post = bot.core.gate_post
+    # An engine that somebody else runs is not ours to end.
+    resting: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext
+    if child is not None and bot.settings.train_policy == "pause":
+        resting = partial(bot.reconciler.rest.of, child)
+    loop = make_loop(ground, bot.cast, news=post, changed=bot.reconciler.nudge, resting=resting)
+    timetable = timetable_of(loop, ground.clock)
+    timetable.add("gate post", post.catch_up)
+    bot.learning.loop, bot.learning.timetable = loop, timetable
+    await timetable.run()
 
 
-def _handlers(bot: Bot, learning: Learning) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+def _handlers(bot: Bot) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
     async def status(_request: Mapping[str, Any]) -> Mapping[str, Any]:
         info = bot.reconciler.info
         names = {slug: _name(bot.reconciler, slug) for slug in bot.cast.personas}
@@ -281,9 +309,12 @@ def _handlers(bot: Bot, learning: Learning) -> dict[str, Callable[[Mapping[str, 
     async def desk(request: Mapping[str, Any]) -> Mapping[str, Any]:
         info = bot.reconciler.info
         fingerprint = None if info is None else info.base_fingerprint
-        waits = {} if learning.loop is None else learning.loop.waits
-        answer = await Desk(bot.store, bot.home, fingerprint, waits=waits).answer(request)
-        if request["command"] in {"promote", "rollback"}:
+        loop = bot.learning.loop
+        waits = {} if loop is None else loop.waits
+        rows = bot.settings.train_rows
+        answer = await Desk(bot.store, bot.home, fingerprint, waits=waits, least_rows=rows).answer(request)
+        if request["command"] in DECISIONS:
+            bot.learning.nudge()
             with contextlib.suppress(EngineError):  # away again: the reconciler loads it when it is back
                 await bot.reconciler.once()
         return answer

@@ -134,7 +134,8 @@ def consulted(command: str, **arguments: str | bool) -> Any:
     from bot.desk import consult  # noqa: PLC0415
 
     settings = quiet_settings()
-    return awaited(consult(Home(settings.home.resolve()), starter_or(settings.base), command, **arguments))
+    home, base, rows = Home(settings.home.resolve()), starter_or(settings.base), settings.train_rows
+    return awaited(consult(home, base, command, least_rows=rows, **arguments))
 
 
 def _moved(answer: Any) -> None:

@@ -119,7 +119,7 @@ class Conversation:
             for _ in range(PRESS_WORKERS):
                 tasks.create_task(self._press_worker())
             for _ in range(WORKERS):
-                tasks.create_task(self._worker())
+                tasks.create_task(self._worker(tasks))
 
     # --- what platforms ask
 
@@ -239,14 +239,29 @@ class Conversation:
         except QueueFull:
             await self._shed.put(job)
 
-    async def _worker(self) -> None:
+    async def _worker(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             waiting = await self._queue.get()
+            if self._turns.rest.is_on and isinstance(waiting.value.event, Incoming):
+                # A worker that waited with it would leave the people behind it without a word.
+                tasks.create_task(self._wait_out(waiting, waiting.value.event))
+                continue
             try:
                 self._told_busy.discard(waiting.user)
                 await self._handle(waiting.value)
             finally:
                 self._queue.done(waiting)
+
+    async def _wait_out(self, waiting: Waiting[_Job], incoming: Incoming) -> None:
+        """Keeps a message, which is not begun, until the engine's rest is over; then it is first in line."""
+        job = waiting.value
+        with structlog.contextvars.bound_contextvars(inbox=job.item.id):
+            try:
+                await self._turns.wait_out(await self._turn(job, incoming))
+            except Exception:  # noqa: BLE001 - a message's edge: only the word that it waits got lost
+                _log.exception("turn.unannounced")
+                await self._turns.rest.over()
+        self._queue.give_back(waiting)
 
     async def _press_worker(self) -> None:
         while True:

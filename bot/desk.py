@@ -25,6 +25,7 @@ from data.records import Adapter
 from data.sqlite import open_store
 from data.store import Store
 from engine.protocol import model_name
+from training.eligibility import ENOUGH_ROWS
 from training.votes import SHAPES
 
 __all__ = ["COMMANDS", "Desk", "consult"]
@@ -40,7 +41,8 @@ Answer = Mapping[str, Any]
 class Desk:
     """Answers commands by name; ``fingerprint`` is that of the base that is served.
 
-    ``waits`` is what the next run of a persona waits for, as a running bot's loop last saw it.
+    ``waits`` is what the next run of a persona waits for, as a running bot's loop last saw it, and
+    ``least_rows`` what such a run takes at least.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class Desk:
         fingerprint: str | None,
         *,
         waits: Mapping[str, str] = MappingProxyType({}),
+        least_rows: int = ENOUGH_ROWS,
     ) -> None:
         self._waits = waits
+        self._least_rows = least_rows
         self._store = store
         self._home = home
         self._fingerprint = fingerprint
@@ -80,7 +84,11 @@ class Desk:
         return await self._roll_back(persona)
 
     async def _next_runs(self) -> list[Answer]:
-        runs = next_runs(await self._store.thumbs())
+        thumbs = await self._store.thumbs()
+        # Beside the event loop: 4,000 thumbs take a second.
+        runs = await asyncio.to_thread(
+            next_runs, thumbs, least_rows=self._least_rows, also=tuple(self._waits)
+        )
         return [{**run, "waits": self._waits.get(run["persona"])} for run in runs]
 
     async def _adapters(self) -> list[Answer]:
@@ -159,7 +167,9 @@ class Desk:
         return self._fingerprint
 
 
-async def consult(home: Home, base: Path, command: str, **arguments: str | bool) -> Answer:
+async def consult(
+    home: Home, base: Path, command: str, *, least_rows: int = ENOUGH_ROWS, **arguments: str | bool
+) -> Answer:
     """Asks the running bot, else looks into the store with the lock held.
 
     Raises:
@@ -179,4 +189,5 @@ async def consult(home: Home, base: Path, command: str, **arguments: str | bool)
     async with AsyncExitStack() as stack:
         stack.enter_context(home.lock())
         store = await stack.enter_async_context(open_store(home.store))
-        return await Desk(store, home, fingerprint).answer({"command": command, **arguments})
+        desk = Desk(store, home, fingerprint, least_rows=least_rows)
+        return await desk.answer({"command": command, **arguments})

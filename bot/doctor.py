@@ -95,6 +95,9 @@ def _network(settings: Settings, home: Home) -> Iterator[Finding]:
             yield Finding("broken", name, f"{port} is in use; stop that program or set {name}")
     if settings.engine_urls:
         yield Finding("fine", "engine", f"configured: {', '.join(settings.engine_urls)}")
+        if settings.train_policy == "pause":
+            text = "pause is as coexist: the engines of engine_urls are not ours to end while a run trains"
+            yield Finding("fine", "train_policy", text)
     elif running is not None:
         yield Finding("fine", "engine", f"runs at {running.url}")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from data.records import CastPair, CastRewrite, CastThumb
 from data.scrub import scrub
 from data.store import Store
 from personas.prompt import Message
-from training.eligibility import Verdict, decide, lacking
+from training.eligibility import ENOUGH_ROWS, Verdict, decide, lacking
 from training.vote_rows import Votes
 from training.votes import Cast, Spoken, named, votes_of
 
@@ -45,17 +46,19 @@ LACKING = {
 }
 
 
-def next_runs(thumbs: Sequence[CastThumb]) -> list[Mapping[str, Any]]:
-    """Per persona: how many thumbs have which fate, what a run still lacks."""
+def next_runs(
+    thumbs: Sequence[CastThumb], *, least_rows: int = ENOUGH_ROWS, also: Iterable[str] = ()
+) -> list[Mapping[str, Any]]:
+    """Per persona, ``also`` those without a thumb: how many have which fate, what a run still lacks."""
     found: list[Mapping[str, Any]] = []
-    for persona in sorted({one.persona for one in thumbs}):
+    for persona in sorted({*also, *(one.persona for one in thumbs)}):
         verdicts = _decided(thumbs, persona)
         fates: Counter[str] = Counter(verdict.fate for verdict in verdicts)
         found.append(
             {
                 "persona": persona,
                 "fates": {fate: fates[fate] for fate in FATES if fates[fate]},
-                "lacking": lacking(verdicts),
+                "lacking": lacking(verdicts, least_rows=least_rows),
             }
         )
     return found
@@ -63,7 +66,9 @@ def next_runs(thumbs: Sequence[CastThumb]) -> list[Mapping[str, Any]]:
 
 async def lacking_of(store: Store, persona: str, *, least_rows: int) -> Mapping[str, int]:
     """What the persona's next run still lacks."""
-    return lacking(_decided(await store.thumbs(), persona), least_rows=least_rows)
+    thumbs = await store.thumbs()
+    # Beside the event loop: 4,000 thumbs take a second.
+    return await asyncio.to_thread(lambda: lacking(_decided(thumbs, persona), least_rows=least_rows))
 
 
 async def votes_so_far(store: Store, persona: str, *, again: bool = False) -> Votes:
@@ -76,7 +81,7 @@ async def votes_so_far(store: Store, persona: str, *, again: bool = False) -> Vo
         pairs = [replace(one, consumed=False, tries=0) for one in pairs]
         rewrites = [replace(one, consumed=False, tries=0) for one in rewrites]
     cast = Cast(
-        _decided(thumbs, persona),
+        await asyncio.to_thread(_decided, thumbs, persona),
         [one for one in pairs if one.persona == persona],
         [one for one in rewrites if one.persona == persona],
     )
@@ -86,7 +91,7 @@ async def votes_so_far(store: Store, persona: str, *, again: bool = False) -> Vo
         if reply is not None and reply.text:
             messages = tuple(Message(**message) for message in json.loads(reply.messages))
             spoken[reply_id] = Spoken(messages, reply.text)
-    return votes_of(cast, spoken, scrub)
+    return await asyncio.to_thread(votes_of, cast, spoken, scrub)
 
 
 def _decided(thumbs: Sequence[CastThumb], persona: str) -> list[Verdict]:

@@ -68,6 +68,13 @@ class FairQueue(Generic[T]):
             self._changed.clear()
             await self._changed.wait()
 
+    def give_back(self, waiting: Waiting[T]) -> None:
+        """Takes back what could not be begun, instead of `done`: it is its conversation's next again."""
+        self._users.setdefault(waiting.user, deque()).appendleft(waiting)
+        self._lines.setdefault(waiting.conversation, deque()).appendleft(waiting)
+        self._count += 1
+        self.done(waiting)
+
     def done(self, waiting: Waiting[T]) -> None:
         self._busy.discard(waiting.conversation)
         self._changed.set()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from bot.rest import Rest
 from data.errors import DataError
 from data.home import Home, write_atomically
 from data.manifest import BaseDiffers, ManifestError, verify
@@ -78,6 +79,7 @@ class Reconciler:
         self._one_at_a_time = asyncio.Lock()
         self._nudged = asyncio.Event()
         self.info: EngineInfo | None = None
+        self.rest = Rest()
         self.is_up = asyncio.Event()
         self.refused: dict[str, str] = {}
 
@@ -106,12 +108,14 @@ class Reconciler:
             try:
                 await self.once()
             except EngineError as error:
-                if was_there:
-                    _log.info("engine.away", reason=str(error))
-                self.info = None
+                # One that rests on purpose comes back as it was.
+                if not self.rest.is_on:
+                    if was_there:
+                        _log.info("engine.away", reason=str(error))
+                    self.info = None
             except (DataError, OSError) as error:
                 _log.warning("adapters.unreconciled", reason=str(error))
-            await self._rest()
+            await self._next_look()
 
     async def once(self) -> None:
         """Asks the engine what it is, registers what is new and loads what is missing.
@@ -124,17 +128,22 @@ class Reconciler:
             self.info = info
             if not info.can_load_adapters or info.base_fingerprint is None:
                 self._champions, self._canaries = {}, {}
-                self.is_up.set()
+                self._is_there()
                 return
             if self._registered != info.base_fingerprint:
                 await self._register(info.base_fingerprint)
                 self._registered = info.base_fingerprint
             await self._load(info.base_fingerprint)
-            self.is_up.set()
+            self._is_there()
 
-    async def _rest(self) -> None:
+    def _is_there(self) -> None:
+        self.is_up.set()
+        self.rest.answered()
+
+    async def _next_look(self) -> None:
+        is_away = self.info is None or self.rest.is_on
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(EVERY_S if self.info is not None else AWAY_S):
+            async with asyncio.timeout(AWAY_S if is_away else EVERY_S):
                 await self._nudged.wait()
         # Before the next look and not after it: a nudge in the middle of one asks for another.
         self._nudged.clear()

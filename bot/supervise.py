@@ -2,7 +2,8 @@
 
 ```
 starting ──► up ──► ended ──(wait)──► starting        the wait doubles to a cap; a minute up resets it
-                └──► refused                          PlatformRefused: said once, not tried again
+                ├──► refused                          PlatformRefused: said once, not tried again
+                └──► paused ──► starting              a child that was told to end, for as long as it was told
 ```
 """
 
@@ -12,7 +13,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
 import structlog
@@ -56,6 +57,9 @@ class Child:
         self._arguments = list(arguments)
         self._environment = dict(environment)
         self._process: asyncio.subprocess.Process | None = None
+        self._let_go: asyncio.subprocess.Process | None = None
+        # Held through a pause.
+        self._may_start = asyncio.Lock()
         self.starts = 0
         self.failures = 0
 
@@ -72,6 +76,9 @@ class Child:
             while True:
                 began = monotonic()
                 code = await self._once()
+                if self._process is self._let_go:
+                    wait = FIRST_WAIT_S
+                    continue
                 self.failures += 1
                 wait = FIRST_WAIT_S if monotonic() - began > STEADY_S else wait
                 _log.error("child.ended", child=self._name, code=code, again_in_s=wait)
@@ -80,14 +87,26 @@ class Child:
         finally:
             await self._stop()
 
+    @contextlib.asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Ends the child in order and keeps it ended within the block; `run` starts it again afterwards.
+
+        One that is waited for after a failure of its own is not started within the block either.
+        """
+        async with self._may_start:
+            self._let_go = self._process
+            await self._stop()
+            yield
+
     async def _once(self) -> int:
-        # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which ends it in order.
-        self._process = await asyncio.create_subprocess_exec(
-            *self._arguments,
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        async with self._may_start:
+            # Its own session: Ctrl-C in the terminal reaches the supervisor alone, which ends it in order.
+            self._process = await asyncio.create_subprocess_exec(
+                *self._arguments,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
         self.starts += 1
         _log.info("child.started", child=self._name, pid=self._process.pid)
         return await self._process.wait()

@@ -58,7 +58,7 @@ async def train(job: Job, keep: Callable[[], Awaitable[None]]) -> str | None:
         return None
     if code < 0:
         # What it said last is no reason then.
-        return f"The trainer was ended by {signal.Signals(-code).name}; SIGKILL often means too little memory."
+        return f"The trainer was ended by {signal.Signals(-code).name}; SIGKILL may mean too little memory."
     said = "" if job.log is None else _last_line(job.log)
     return said or f"The trainer ended with {code}."
 

@@ -2,7 +2,8 @@
 
 ```
 asked ─► composed ─► reply row `generating` ─► streamed and shown ─► reply `complete` ─► last part, thumbs
-             │                    └─ engine away or silent: "resting" once, wait, once more ─► "given up"
+             │                    ├─ engine away or silent: "resting" once, wait, once more ─► "given up"
+             │                    └─ engine rests on purpose: "resting" once, wait for its end, ask anew
              └─ empty, too long: one sentence
 ```
 An adapter that went between choosing and asking (a canary rolled back, a promotion, an engine begun anew) is
@@ -32,6 +33,7 @@ from bot.pace import Pace
 from bot.platform import Button, Incoming, PortError
 from bot.pulse import Pulse, attended, watched
 from bot.reconcile import Reconciler
+from bot.rest import Rest
 from bot.sentences import sentence
 from bot.tokens import Tokens
 from bot.writer import ReplyWriter
@@ -116,6 +118,15 @@ class Turns:
         self._pulse = Pulse(engine, clock)
         self._patience_s = patience_s
 
+    @property
+    def rest(self) -> Rest:
+        return self._reconciler.rest
+
+    async def wait_out(self, turn: Turn) -> None:
+        """Says that the persona rests, once for all times, and returns at the end of the rest."""
+        await self._say(turn, "resting")
+        await self.rest.over()
+
     async def answer(self, turn: Turn) -> None:
         """Answers and returns when the answer is shown.
 
@@ -141,7 +152,8 @@ class Turns:
     async def _is_said(self, turn: Turn, question: str, seed: int, failures: _Failures) -> bool:
         """Tries once; False asks for another try, after the engine came back."""
         try:
-            await self._attempt(turn, question, seed)
+            with self.rest.turn():
+                await self._attempt(turn, question, seed)
         except QuestionTooLong:
             await self._say(turn, "too_long", most=LONGEST_QUESTION)
         except EngineBusy as error:
@@ -157,6 +169,9 @@ class Turns:
                 return False
             await self._give_up(turn, error)
         except (EngineUnavailable, EngineTimeout) as error:
+            if self.rest.is_on:
+                await self.wait_out(turn)
+                return False
             failures.away += 1
             await self._say(turn, "resting")
             if failures.away < MOST_AWAY and await self._is_back():
@@ -300,6 +315,10 @@ class Turns:
             try:
                 await self._reconciler.once()
             except EngineError:
+                if self.rest.is_on:
+                    await self.rest.over()
+                    limit = self._clock.monotonic() + self._patience_s
+                    continue
                 await self._clock.sleep(ASK_AGAIN_S)
             else:
                 return True

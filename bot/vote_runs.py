@@ -2,7 +2,8 @@
 
 ```
 rows read ──► run row with its votes ──► snapshot folder ──► `snapshotted`
-                     └ somebody was forgotten meanwhile: given up, and opened anew at the next tick
+                     ├ somebody was forgotten meanwhile: given up, and opened anew at the next tick
+                     └ the bot was killed: given up at its next start (`bot.leftovers`)
 ```
 An incremental run continues the champion on votes that no version has learnt. A rebuild begins at the first
 version and reads every vote that is left: that is how a forgotten person's words leave an adapter.
@@ -16,30 +17,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import structlog
-
-from bot.errors import BotError
+from bot.errors import BotError, NothingToLearn, SnapshotUnwritten
 from bot.next_run import votes_so_far
 from data.clock import Clock
+from data.erasure import FORGOTTEN
 from data.home import Home
 from data.ids import new_id
 from data.records import Adapter
-from data.run_records import NewRun, Run
-from data.snapshot import write_snapshot
+from data.run_records import NewRun
+from data.snapshot import Snapshot, write_snapshot
 from data.store import Store
 from engine.protocol import model_name
 from personas.loader import Persona
 from training.vote_rows import Votes
 
-__all__ = ["VoteRuns"]
-
-_log = structlog.get_logger(__name__)
+__all__ = ["CUT_SHORT", "INTERRUPTED", "VoteRuns"]
 
 SEED = 7
 FIRST_VERSION = "v0"
 GENERAL = ("general.jsonl", "lore_use.jsonl", "memory_use.jsonl")
 OWN_GUARDS = ("choices.jsonl", "sycophancy.jsonl")
 GUARDS = ("retention.jsonl", "safety.jsonl")
+INTERRUPTED = "The bot ended before the snapshot was written."
+FORGOTTEN_MEANWHILE = "Somebody was forgotten while the snapshot was written."
+# Why a run was given up that is no failure of what it was to learn: it may be begun again at once.
+CUT_SHORT = frozenset({INTERRUPTED, FORGOTTEN_MEANWHILE, FORGOTTEN})
 
 Kind = Literal["incremental", "rebuild"]
 
@@ -62,14 +64,16 @@ class VoteRuns:
         """The new run's id; None where another run of the persona goes on or somebody was just forgotten.
 
         Raises:
-            BotError: the persona has no adapter to continue, or nobody has voted yet.
+            BotError: the persona has no adapter to continue.
+            NothingToLearn: nobody has voted yet.
+            SnapshotUnwritten: the run is there, and has failed.
             VotesGone: a vote was taken back while its run was opened.
         """
         forgotten = await self._store.erasures.latest()
-        champion, first = await self._versions(persona.slug)
+        versions = champion, first = await self._versions(persona.slug)
         votes = await votes_so_far(self._store, persona.slug, again=kind == "rebuild")
         if votes.is_empty:
-            raise BotError(f"Nothing that people said of {persona.slug} can be trained on yet.")
+            raise NothingToLearn(f"Nothing that people said of {persona.slug} can be trained on yet.")
         begins = champion if kind == "incremental" else first
         new = NewRun(
             persona.slug,
@@ -82,20 +86,37 @@ class VoteRuns:
         run_id = await self._store.ledger.open_run(new, _weights(votes))
         if run_id is None:
             return None
-        return run_id if await self._snapshot(run_id, persona, votes, forgotten, begins) else None
+        problem = None
+        try:
+            snapshot = await asyncio.to_thread(self._write, run_id, persona, votes, begins, versions)
+        except OSError as error:
+            problem = f"The snapshot of run {run_id} cannot be written: {error}."
+        # Rows for measuring are no votes of the run: only this comparison sees that one was forgotten.
+        if await self._store.erasures.latest() != forgotten:
+            await self._give_up(run_id, FORGOTTEN_MEANWHILE)
+            return None
+        if problem is not None:
+            await self._give_up(run_id, problem)
+            raise SnapshotUnwritten(problem)
+        if not await self._store.ledger.snapshotted(run_id, snapshot.digest):
+            await self._give_up(run_id, INTERRUPTED)
+            return None
+        return run_id
 
-    async def resume(self, run: Run) -> None:
-        """Ends a run whose snapshot a killed bot left unwritten: its votes are free for the next one."""
-        await self._store.ledger.give_up(run.id, "The bot ended before the snapshot was written.")
+    async def first_version(self, slug: str) -> Adapter:
+        """What a rebuild of the persona begins with.
 
-    async def _snapshot(
-        self, run_id: str, persona: Persona, votes: Votes, forgotten: int, begins: Adapter
-    ) -> bool:
-        champion, first = await self._versions(persona.slug)
-        folder = self._home.snapshots / run_id
-        snapshot = await asyncio.to_thread(
-            write_snapshot,
-            folder,
+        Raises:
+            BotError: the persona has no adapter.
+        """
+        return (await self._versions(slug))[1]
+
+    def _write(
+        self, run_id: str, persona: Persona, votes: Votes, begins: Adapter, versions: tuple[Adapter, Adapter]
+    ) -> Snapshot:
+        champion, first = versions
+        return write_snapshot(
+            self._home.snapshots / run_id,
             persona_folder=persona.folder,
             general=_there(self._sets, GENERAL),
             base=self._base,
@@ -109,12 +130,12 @@ class VoteRuns:
             guards=[*_there(persona.folder, OWN_GUARDS), *_there(self._sets, GUARDS)],
             votes=votes.files(),
         )
-        # Rows for measuring are no votes of the run: only this comparison sees that one was forgotten.
-        if await self._store.erasures.latest() != forgotten:
-            await self._store.ledger.give_up(run_id, "Somebody was forgotten while the snapshot was written.")
-            await asyncio.to_thread(shutil.rmtree, folder)
-            return False
-        return await self._store.ledger.snapshotted(run_id, snapshot.digest)
+
+    async def _give_up(self, run_id: str, reason: str) -> None:
+        """Ends the run, if that is not done, and deletes what was written for it."""
+        await self._store.ledger.give_up(run_id, reason)
+        for name in (run_id, f".part-{run_id}"):
+            await asyncio.to_thread(shutil.rmtree, self._home.snapshots / name, ignore_errors=True)
 
     async def _versions(self, slug: str) -> tuple[Adapter, Adapter]:
         """The persona's champion and its first version."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +75,7 @@ def make_loop(
     *,
     news: News | None = None,
     changed: Callable[[], None] = lambda: None,
+    resting: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext,
 ) -> Loop:
     return Loop(
         ground.store,
@@ -84,6 +87,7 @@ def make_loop(
         clock=ground.clock,
         news=news,
         changed=changed,
+        resting=resting,
     )
 
 
@@ -91,10 +95,10 @@ def timetable_of(loop: Loop, clock: Clock) -> Timetable:
     """The loop's works, each at its own pace: training takes long, a canary is looked at meanwhile."""
     timetable = Timetable(clock)
     timetable.add("open", loop.open_due)
-    timetable.add("rebuild", loop.rebuild_due)
     timetable.add("train", loop.train)
     timetable.add("judge", loop.judge)
     timetable.add("canaries", loop.canaries)
+    timetable.add("watch", loop.watch)
     return timetable
 
 

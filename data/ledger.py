@@ -75,6 +75,10 @@ class Ledger:
             lambda session: run_moves.claim(session, now, owner=owner, lease_s=lease_s, run_id=run_id)
         )
 
+    async def is_waiting(self) -> bool:
+        """Whether there is a run that `claim` would look at."""
+        return bool(await self._read.all("claimable_runs", now=self._clock.now()))
+
     async def renew(self, run_id: str, owner: str, attempt: int, *, lease_s: float) -> bool:
         """Whether the run is still this worker's in this attempt; its lease is prolonged then."""
         now = self._clock.now()
@@ -237,6 +241,31 @@ class Ledger:
         replies = await self._read.all("arm_replies", **where, slow_s=SLOW_S)
         thumbs = await self._read.all("arm_thumbs", **where)
         return {arm: _arm(_of(arm, replies), _of(arm, thumbs), most_flags) for arm in ARMS}
+
+    async def after_promotion(self, run_id: str, *, most_flags: int | None = None) -> tuple[Arm, Arm]:
+        """What people got and said of the champion in the run's canary, and of what it made since then.
+
+        Moderators' judgements from the review desk count on neither side: how many they give, and on which
+        replies, has nothing to do with the version.
+
+        Args:
+            run_id: the run; one that had no canary, or was never promoted, has empty arms.
+            most_flags: as for `arms`.
+        """
+        run = await self.run(run_id)
+        if run is None or run.canary_since is None or run.promoted_at is None:
+            return Arm(), Arm()
+        where = {
+            "persona": run.persona,
+            "since": run.canary_since,
+            "promoted_at": run.promoted_at,
+            "champion": run.champion_before,
+            "challenger": run.challenger,
+        }
+        replies = await self._read.all("watched_replies", **where, slow_s=SLOW_S)
+        thumbs = await self._read.all("watched_thumbs", **where)
+        before, after = (_arm(_of(arm, replies), _of(arm, thumbs), most_flags) for arm in ARMS)
+        return before, after
 
     async def job(self, name: str) -> float | None:
         """When a scheduled job was last done, in seconds since 1970."""

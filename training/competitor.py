@@ -94,7 +94,6 @@ def _work(task: Task) -> _Work:
         model = random_policy(QWEN3_8B, device=0, prepared=task.trainer == "ours", seed=SEED)
     else:
         model = continued_policy(task.base, task.adapter, quantises=False, seed=SEED)
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = AutoTokenizer.from_pretrained(task.base, trust_remote_code=False)
     thumbs = read_votes(task.rows).thumbs
     examples = [spoken_example(tokenizer, thumb.messages, thumb.completion) for thumb in thumbs]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from training.attention import settle
@@ -111,6 +111,8 @@ def train(
     )
     # Else several items' losses would be added up to a step's instead of averaged: ours are means already.
     trainer.model_accepts_loss_kwargs = False
+    # It prints what is in the log and the curve anyway, on standard output.
+    trainer.remove_callback(PrinterCallback)
     course.work.mkdir(parents=True, exist_ok=True)
     checkpoint = get_last_checkpoint(str(course.work))
     if checkpoint:
@@ -129,8 +131,6 @@ class LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no types
 
     Overriding ``compute_loss`` is the trainer's own seam for this.
     """
-
-    loss_is_scaled_for_ga = False
 
     def compute_loss(
         self,

@@ -182,7 +182,7 @@ def _passes(name: str, champion: Scores, challenger: Scores, rules: Rules) -> ND
 def _equal_votes_pass(held_out: tuple[HeldOut, ...], rules: Rules, random: np.random.Generator) -> bool:
     """Whether one equal challenger passes: champion and challenger swapped in every other conversation."""
     if lacking_votes(held_out, rules):
-        return False
+        return not rules.must_improve
     ids, groups = np.unique([one.conversation_id for one in held_out], return_inverse=True)
     rewards = np.array([one.reward for one in held_out])
     is_good = np.array([one.is_good for one in held_out])

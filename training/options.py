@@ -94,8 +94,7 @@ def _scores(packed: Packed, logits: Tensor) -> list[float]:
     """``logits``: [options' ids, vocabulary], what the row gives to each of them."""
     targets = torch.tensor(packed.ids[packed.prompt :], device=logits.device)
     given = logits.float().log_softmax(-1).gather(1, targets[:, None]).double().squeeze(-1)
-    sizes = [end - start for start, end in packed.options]
-    return [float(own.sum()) for own in given.split(sizes)]
+    return [float(given[start - packed.prompt : end - packed.prompt].sum()) for start, end in packed.options]
 
 
 def _mask(packed: Packed, length: int) -> Tensor:

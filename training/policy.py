@@ -35,13 +35,18 @@ def new_policy(base: Path, recipe: Recipe, *, seed: int) -> Any:
         target_modules=list(recipe.targets),
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(_base(base, quantises=recipe.quantises), config)
+    return _at_work(get_peft_model(_base(base, quantises=recipe.quantises), config))
 
 
 def continued_policy(base: Path, reference: Path, *, quantises: bool, seed: int) -> Any:
     """The base with the adapter of the folder ``reference``, to be trained further."""
     torch.manual_seed(seed)
-    return PeftModel.from_pretrained(_base(base, quantises=quantises), reference, is_trainable=True)
+    return _at_work(PeftModel.from_pretrained(_base(base, quantises=quantises), reference, is_trainable=True))
+
+
+def _at_work(model: Any) -> Any:
+    """Where the trainer would bring it: what is measured before must be measured there too."""
+    return model.to("cuda") if torch.cuda.is_available() and model.device.type == "cpu" else model
 
 
 def save_adapter(model: Any, staging: Path) -> None:

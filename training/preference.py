@@ -31,9 +31,6 @@ def preferring(recipe: VoteRecipe, *, desirable: float, undesirable: float) -> t
     """The trainer class for a recipe; ``desirable`` and ``undesirable`` are `training.losses.balance`'s."""
 
     class _Preferring(Trainer):  # type: ignore[misc] # transformers ships no types
-        # Else several items of one step would be summed: the trainer takes a model's loss for scaled already.
-        loss_is_scaled_for_ga = False
-
         def compute_loss(
             self,
             model: Any,
@@ -42,11 +39,29 @@ def preferring(recipe: VoteRecipe, *, desirable: float, undesirable: float) -> t
             num_items_in_batch: Any = None,
         ) -> Any:
             del num_items_in_batch  # an item's parts are means of their own
-            found = log_probs(model, Padded(inputs["input_ids"], inputs["labels"]))
+            found = _completions(model, inputs)
             loss = _loss(found, inputs, recipe, desirable=desirable, undesirable=undesirable)
             return (loss, {"loss": loss}) if return_outputs else loss
 
     return _Preferring
+
+
+def _completions(model: Any, inputs: Mapping[str, Tensor]) -> Completions:
+    """What the model gives to each row; mismatched ones are only measured, as in TRL: no gradient is theirs.
+
+    In one pass with the others they cost a third more time and memory.
+    """
+    ids, labels = inputs["input_ids"], inputs["labels"]
+    aside = inputs["kinds"] == Kind.MISMATCHED
+    found = log_probs(model, Padded(ids[~aside], labels[~aside]))
+    if not aside.any():
+        return found
+    with torch.no_grad():
+        seen = log_probs(model, Padded(ids[aside], labels[aside]))
+    order = torch.cat([(~aside).nonzero(), aside.nonzero()]).squeeze(-1).argsort()
+    return Completions(
+        torch.cat([found.log_probs, seen.log_probs])[order], torch.cat([found.tokens, seen.tokens])[order]
+    )
 
 
 def _loss(

@@ -92,6 +92,8 @@ def _material(folder: Path, base: Path, work: Path, *, progress: bool) -> Materi
             f"{fingerprint[:12]}; make a new snapshot or configure the old base."
         )
     tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:  # as Llama's: padding has no label, so any token does
+        tokenizer.pad_token = tokenizer.eos_token
     return Material(
         folder,
         snapshot,

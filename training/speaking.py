@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from engine.prompt import encode
+from engine.prompt import encode, end_ids
 from personas.prompt import Message
 
 __all__ = ["speak"]
@@ -57,6 +57,7 @@ def speak(
             attention_mask=torch.tensor(mask, device=model.device),
             max_new_tokens=LONGEST_REPLY,
             pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=sorted(end_ids(tokenizer)),
             do_sample=temperature > 0,
             **drawing,
         )

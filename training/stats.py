@@ -5,8 +5,8 @@ For one look: Wilson's score interval (1927), and the bootstrap over items or ov
 together (Howard et al. 2021, arXiv 1810.08240): by them a canary may be judged after every reply.
 
 The module knows nothing of arms, guards or votes. Where nothing was counted, an interval is the middle of
-what is possible with the whole of it around, so that no gate passes on it. The bot looks at sequences only,
-and is installed without numpy; so what draws imports it when it draws.
+what is possible with the whole of it around, so that no gate passes on it. The bot looks at sequences
+day by day and draws once a run; so what draws imports numpy when it draws.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ __all__ = ["ATTACKS", "Attack", "attack_of", "fill_with_nan", "poison", "slip_in
 
 People = tuple[Person, ...]
 
-# BlenderBot 3x (arXiv 2306.04707) had three hostile people in ten; PoisonBench (2410.08811) needed one to five
-# rows in a hundred.
+# BlenderBot 3x (arXiv 2306.04707) had three hostile people in ten; PoisonBench (2410.08811) needed one
+# to five rows in a hundred.
 TROLLS = 0.3
 POISONED = 0.02
 POISON = {

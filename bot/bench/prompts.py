@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import fmean
 
 from bot.bench.errors import BenchError
+from bot.bench.talks import AT_ONCE
 from bot.bench.tastes import Hidden
 from bot.bench.world import World
 from bot.once import Asked, Guest, Heard
@@ -54,10 +56,13 @@ async def taste(world: World, persona: str, prompts: Prompts, likes: Hidden) -> 
     champion = world.reconciler.champion(persona)
     adapter = None if champion is None else champion.name
     guest = Guest(world.engine, world.info, world.cast[persona], adapter, seed=prompts.seed)
-    heard: list[Heard] = []
-    await guest.batch(
-        [Asked(number, (question,)) for number, question in enumerate(prompts.questions)], heard.append
-    )
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(number: int, question: str) -> Heard:
+        async with gate:
+            return await guest.ask(Asked(number, (question,)))
+
+    heard = await asyncio.gather(*(ask(number, one) for number, one in enumerate(prompts.questions)))
     replies = tuple((one.asked.turns[0], one.replies[-1]) for one in heard if one.error is None)
     if not replies:
         raise BenchError(f"{persona} answered none of the held-out prompts: {heard[0].error}.")

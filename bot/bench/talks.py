@@ -13,7 +13,7 @@ from bot.bench.square import Square
 from bot.bench.tastes import Predicate
 from bot.platform import Card, VoteOutcome
 
-__all__ = ["Crowd", "Habits", "Talks"]
+__all__ = ["AT_ONCE", "Crowd", "Habits", "Talks"]
 
 # The engine decodes so many requests in turn; more only wait in its queue.
 AT_ONCE = 8

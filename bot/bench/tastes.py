@@ -142,6 +142,5 @@ def _sentences(text: str) -> int:
 
 def _told(text: str) -> set[str]:
     """Words and Han pairs that say what a text is about."""
-    return {
-        token for token in tokens(text) if len(token) > 1 and token not in STOP and not SELF.search(token)
-    }
+    said = set(tokens(text)) - STOP
+    return {token for token in said if len(token) > 1 and not SELF.search(token)}

@@ -34,6 +34,7 @@ from bot.runs import Runs
 from bot.settings import Settings
 from bot.turns import Turns
 from bot.vote_runs import VoteRuns
+from bot.wiring import Ground
 from data.home import Home
 from data.sqlite import SqliteStore, open_store
 from engine.client import HttpEngine
@@ -106,7 +107,8 @@ async def world(
         core = _core(store, engine, reconciler, cast, home, calendar, people)
         square = Square(core)
         core.attach(square)
-        loop = _loop(store, cast, home, site, own, options, info.base_fingerprint, calendar, reconciler)
+        ground = Ground(store, home, own, site.sets, site.base, info.base_fingerprint, calendar)
+        loop = _loop(ground, cast, options, reconciler)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [tasks.create_task(core.run()), tasks.create_task(reconciler.run())]
         try:
@@ -179,32 +181,36 @@ def _core(
     )
 
 
-def _loop(
-    store: SqliteStore,
-    cast: Cast,
-    home: Home,
-    site: Site,
-    settings: Settings,
-    options: Options,
-    fingerprint: str,
-    calendar: Calendar,
-    reconciler: Reconciler,
-) -> Loop:
-    shared = {"sets": site.sets, "base": settings.base, "fingerprint": fingerprint}
-    runs = _MeddledRuns(store, home, base_folder=site.base, **shared)
+def _loop(ground: Ground, cast: Cast, options: Options, reconciler: Reconciler) -> Loop:
+    runs = _MeddledRuns(
+        ground.store,
+        ground.home,
+        sets=ground.sets,
+        base=ground.settings.base,
+        base_folder=ground.base_folder,
+        fingerprint=ground.fingerprint,
+    )
     recipe = options.recipe
     if options.attack is not None:
         runs.meddle = options.attack.adapter
         recipe = options.attack.recipe or recipe
-    opening = VoteRuns(store, home, recipe=recipe, clock=calendar, **shared)
+    opening = VoteRuns(
+        ground.store,
+        ground.home,
+        sets=ground.sets,
+        base=ground.settings.base,
+        fingerprint=ground.fingerprint,
+        recipe=recipe,
+        clock=ground.clock,
+    )
     threads = max(1, options.threads // len(options.likes))
     return Loop(
-        store,
+        ground.store,
         cast,
         runs,
         opening,
         Terms(Plan(CRON), canary=CANARY, threads=threads),
-        fingerprint=fingerprint,
-        clock=calendar,
+        fingerprint=ground.fingerprint,
+        clock=ground.clock,
         changed=reconciler.nudge,
     )

@@ -114,6 +114,37 @@ WHERE reply.persona = :persona AND reply.created_at >= :since
   AND (vote.consent IN ('yes', 'vote') OR (vote.role = 'moderator' AND vote.consent = 'unasked'))
 ORDER BY vote.id;
 
+-- name: watched_replies
+SELECT arm, conversation_id, state, guard, is_slow, is_asked_again, COUNT(*) AS many
+FROM (
+  SELECT CASE WHEN reply.created_at < :promoted_at THEN 'champion' ELSE 'challenger' END AS arm,
+    reply.conversation_id, reply.state, reply.guard,
+    CASE WHEN reply.first_text_s > :slow_s THEN 1 ELSE 0 END AS is_slow,
+    CASE WHEN EXISTS (
+        SELECT 1 FROM reply AS another JOIN inbox ON inbox.id = another.inbox_id
+        WHERE another.parent_reply_id = reply.id AND inbox.message_id NOT LIKE 'review:%')
+      THEN 1 ELSE 0 END AS is_asked_again
+  FROM reply JOIN inbox AS asked ON asked.id = reply.inbox_id
+  WHERE reply.persona = :persona AND reply.created_at >= :since AND reply.state IN ('complete', 'failed')
+    AND ((reply.created_at < :promoted_at AND reply.arm = 'champion'
+        AND COALESCE(reply.adapter_digest, '') = COALESCE(:champion, ''))
+      OR (reply.created_at >= :promoted_at AND reply.adapter_digest = :challenger))
+    AND asked.message_id NOT LIKE 'review:%'
+) AS heard
+GROUP BY arm, conversation_id, state, guard, is_slow, is_asked_again;
+
+-- name: watched_thumbs
+SELECT CASE WHEN reply.created_at < :promoted_at THEN 'champion' ELSE 'challenger' END AS arm,
+  reply.conversation_id, vote.rater_hash, vote.value
+FROM reply JOIN vote ON vote.reply_id = reply.id
+WHERE reply.persona = :persona AND reply.created_at >= :since
+  AND ((reply.created_at < :promoted_at AND reply.arm = 'champion'
+      AND COALESCE(reply.adapter_digest, '') = COALESCE(:champion, ''))
+    OR (reply.created_at >= :promoted_at AND reply.adapter_digest = :challenger))
+  AND vote.kind = 'thumb' AND vote.closed_at IS NULL AND vote.value <> 0 AND vote.source <> 'review'
+  AND (vote.consent IN ('yes', 'vote') OR (vote.role = 'moderator' AND vote.consent = 'unasked'))
+ORDER BY vote.id;
+
 -- name: get_job
 SELECT last_at FROM job WHERE name = :name;
 

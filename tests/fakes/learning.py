@@ -8,22 +8,22 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.home import Home
 from data.manifest import read_manifest, write_manifest
 from data.records import Adapter, Ballot, InboxItem, NewReply, Result, Said
 from data.snapshot import read_snapshot
 from tests.fakes.adapter import adapter
+from tests.fakes.engine import FINGERPRINT
 from tests.fakes.measured import measured
 from training.eligibility import is_held_out
 from training.measures import MEASURES, write_measures
 
 __all__ = [
-    "ADA", "BASE", "RATERS", "StandIn", "a_cast", "better", "equal", "exchange", "heard", "publish", "settled",
-    "vote", "worse",
+    "ADA", "BASE", "RATERS", "StandIn", "a_cast", "better", "equal", "exchange", "heard", "publish",
+    "settled", "vote", "worse",
 ]  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = "a" * 64
+BASE = FINGERPRINT
 # Rows that a run learns from, and that it is measured on: a few more than a run needs.
 TRAINING, HELD_OUT = 54, 42
 RATERS = tuple(f"rater {number}" for number in range(16))
@@ -151,9 +151,3 @@ class StandIn:
         parent = self.snapshots[-1].reference
         publish(job.out, seed=10 + len(self.jobs), measures=self.made, parent=parent)
         return None
-
-
-def home_at(root):
-    home = Home(root)
-    home.prepare()
-    return home

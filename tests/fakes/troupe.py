@@ -17,7 +17,7 @@ from bot.outbox import Outbox
 from bot.pace import Pace
 from bot.reconcile import Reconciler
 from bot.turns import Turns
-from data.clock import SystemClock
+from data.clock import Clock, SystemClock
 from data.home import Home
 from data.sqlite import SqliteStore, open_store
 from engine.client import HttpEngine
@@ -43,18 +43,24 @@ async def troupe(
     moderators: Sequence[str] = (),
     moderators_channel: str | None = None,
     on_decision: Callable[[], None] = lambda: None,
+    clock: Clock | None = None,
+    personas: Path = ROOT / "personas",
+    shipped: Path | None = None,
 ) -> AsyncIterator[Troupe]:
-    """A running core on the store in ``home``; ends everything with the block."""
+    """A running core on the store in ``home``; ends everything with the block.
+
+    ``shipped`` holds the adapters that come with the base; none by default.
+    """
     place = Home(home)
     place.prepare()
-    clock = SystemClock()
-    cast = load_cast([ROOT / "personas"])
+    clock = clock or SystemClock()
+    cast = load_cast([personas])
     engine = HttpEngine(engine_url)
     with place.lock():
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(engine.close)
-            store = await stack.enter_async_context(open_store(place.store))
-            reconciler = Reconciler(store, engine, place, shipped=home / "none")
+            store = await stack.enter_async_context(open_store(place.store, clock=clock))
+            reconciler = Reconciler(store, engine, place, shipped=shipped or home / "none")
             with contextlib.suppress(Exception):
                 await reconciler.once()
             pace = Pace(clock)

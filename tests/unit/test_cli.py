@@ -74,7 +74,7 @@ def test_the_commands_are_the_ones_of_the_design():
         "adapters show",
         "adapters promote", "adapters rollback", "adapters verify", "votes stats", "votes export",
         "runs list", "runs show", "runs approve", "runs veto", "user export", "user forget", "doctor",
-        "engine", "bench train",
+        "engine", "bench loop", "bench train",
     } == names  # fmt: skip
 
 

@@ -206,3 +206,15 @@ async def test_who_withdraws_consent_is_in_no_row(world, tmp_path):
     assert answer["rows"] == 0
     (run,) = (await desk.answer({"command": "votes"}))["next_runs"]
     assert run["fates"] == {"counts_only": 1, "unasked": 1}
+
+
+async def test_what_lacks_is_what_the_operator_asks_for_and_who_has_no_vote_is_told_of_too(world, home):
+    store, _ = world
+    await rated(store, "one", said="hello", rater="ann")
+    waits = {"li_bai": "waits for more", "harry_potter": "waits for 2027-01-18 04:00 (UTC)"}
+    desk = Desk(store, home, FINGERPRINT, waits=waits, least_rows=7)
+    harry, li_bai = (await desk.answer({"command": "votes"}))["next_runs"]
+    assert [harry["persona"], li_bai["persona"]] == ["harry_potter", "li_bai"]
+    assert [run["waits"] for run in (harry, li_bai)] == [waits["harry_potter"], waits["li_bai"]]
+    assert harry["lacking"]["rows"] == 7
+    assert harry["fates"] == {}

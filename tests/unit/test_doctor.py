@@ -124,3 +124,13 @@ def test_configured_engines_need_no_base(look):
     found = look(TROUPE_ENGINE_URLS="http://engine:8081")
     assert found["engine"] == ("fine", "configured: http://engine:8081")
     assert "base" not in found
+
+
+def test_a_pause_of_engines_that_are_not_ours_is_said_to_be_none(look):
+    found = look(TROUPE_TRAIN_POLICY="pause", TROUPE_ENGINE_URLS="http://127.0.0.1:1")
+    assert found["train_policy"] == (
+        "fine",
+        "pause is as coexist: the engines of engine_urls are not ours to end while a run trains",
+    )
+    assert "train_policy" not in look(TROUPE_TRAIN_POLICY="pause")
+    assert "train_policy" not in look(TROUPE_ENGINE_URLS="http://127.0.0.1:1")

@@ -162,6 +162,17 @@ def test_rules_are_what_the_operator_sets(better):
     assert failed(better, Rules(preference_bound=0.99)) == ["votes"]
 
 
+@pytest.mark.parametrize(("lean", "replies", "passes"), [(0.0, 60, True), (-3.0, 60, False), (0.0, 20, True)])
+def test_what_need_not_be_better_must_not_be_clearly_worse(better, lean, replies, passes):
+    held_out = voted(np.random.default_rng(3), replies=replies, lean=lean)
+    measures = replace(better, held_out=held_out)
+    rules = Rules(must_improve=False)
+    assert failed(measures, rules) == ([] if passes else ["votes"])
+    assert failed(measures) == ["votes"]
+    longer = replace(measures, lengths=Lengths(30, 30, 40))
+    assert "length" in failed(longer, rules), "nobody asked for longer replies"
+
+
 def drawn(seed):
     """Champion and challenger equally good, both by luck where replies are generated."""
     random, measures = np.random.default_rng(seed), measured(seed)

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from personas.prompt import Message
-from tests.fakes.tiny import make_base
+from tests.fakes.tiny import CHATML, NO_SYSTEM, make_base
 from training.options import ROWS_AT_ONCE, option_log_probs, pack
 from training.spoken import measured, spoken_example
 
@@ -22,9 +22,12 @@ OPTIONS = (
 )
 
 
-@pytest.fixture(name="base", scope="module", params=["qwen", "llama"])
+@pytest.fixture(
+    name="base", scope="module", params=[("qwen", CHATML), ("llama", NO_SYSTEM)], ids=["qwen", "llama"]
+)
 def _base(request, tmp_path_factory):
-    return make_base(tmp_path_factory.mktemp("base"), family=request.param)
+    family, template = request.param
+    return make_base(tmp_path_factory.mktemp("base"), family=family, template=template)
 
 
 @pytest.fixture(name="tokenizer", scope="module")

@@ -147,7 +147,11 @@ def _model():
     """A tiny base with a random adapter, whose likeliest words the examples below are."""
     torch.manual_seed(1)
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "up_proj"], init_lora_weights=False)
-    return get_peft_model(random_qwen3(), config).eval()
+    base = random_qwen3()
+    with torch.no_grad():
+        # Else every word is as likely as another, and stays so wherever the adapter goes.
+        base.get_input_embeddings().weight.mul_(10)
+    return get_peft_model(base, config).eval()
 
 
 @torch.inference_mode()
@@ -197,7 +201,7 @@ def moved(model, distance, *, seed=5):
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter += distance * torch.randn(parameter.shape, generator=generator)
+                parameter.add_(distance * torch.randn(parameter.shape, generator=generator))
 
 
 def weights(model):
@@ -255,7 +259,7 @@ class TestWatch:
     def test_good_replies_that_fall_stop_it(self, model):
         watch = self.watched(model, most_fall=0.05)
         run = Run(watch)
-        moved(model, 0.3)
+        moved(model, 0.5)
         assert run.reaches(4)
         assert "step 4: good replies fell" in watch.reason
         assert watch.looks[0][1] > 0.05
@@ -263,7 +267,7 @@ class TestWatch:
 
     def test_good_replies_that_rise_do_not(self, model):
         before = self.watched(model)
-        moved(model, 0.3)
+        moved(model, 0.5)
         rows = [(example, reference - 1e6) for example, reference in before._good]
         watch = Watch(model, replace(RECIPE, most_fall=0.0, most_kl=FREE), good=rows, general=(), padding=0)
         assert not Run(watch).reaches(4)
@@ -271,7 +275,7 @@ class TestWatch:
 
     def test_general_replies_that_move_stop_it(self, model):
         watch = self.watched(model, most_kl=0.05)
-        moved(model, 0.3)
+        moved(model, 0.5)
         assert Run(watch).reaches(4)
         assert "step 4: general replies moved" in watch.reason
         assert watch.looks[0][2] > 0.05
@@ -312,7 +316,7 @@ class TestWatch:
         well = weights(model)
         moved(model, 0.001)
         assert not run.reaches(5), "not looked at"
-        moved(model, 0.3)
+        moved(model, 0.5)
         assert run.reaches(8)
         watch.restore()
         assert same(weights(model), well)
@@ -320,7 +324,7 @@ class TestWatch:
     def test_nothing_is_put_back_where_nothing_was_stopped(self, model):
         watch = self.watched(model)
         assert not Run(watch).reaches(4)
-        moved(model, 0.3)
+        moved(model, 0.5)
         trained = weights(model)
         watch.restore()
         assert same(weights(model), trained)
@@ -335,7 +339,7 @@ class TestWatch:
         again = Run(watch, log=first.state.log_history)
         again.state.global_step = 4
         watch.on_train_begin(None, again.state, again.control)
-        moved(model, 0.3)
+        moved(model, 0.5)
         assert again.reaches(8)
         watch.restore()
         assert same(weights(model), saved)
@@ -344,7 +348,7 @@ class TestWatch:
 
     def test_with_nothing_to_look_at_it_never_stops(self, model):
         watch = self.watched(model, good=False, general=False, most_fall=0.0, most_kl=0.0)
-        moved(model, 0.3)
+        moved(model, 0.5)
         assert not Run(watch).reaches(4)
 
     def test_of_many_places_the_same_part_is_compared(self, model):

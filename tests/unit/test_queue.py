@@ -61,3 +61,18 @@ async def test_who_waits_for_work_is_woken():
     await asyncio.sleep(0)
     queue.put(Waiting("ann", 1, "late"))
     assert (await getting).value == "late"
+
+
+async def test_what_is_given_back_is_its_conversations_next_again():
+    queue = FairQueue()
+    for number in range(3):
+        queue.put(Waiting("ann", "chat", number))
+    first = await queue.get()
+    queue.give_back(first)
+    assert len(queue) == 3
+    taken = []
+    for _ in range(3):
+        waiting = await queue.get()
+        taken.append(waiting.value)
+        queue.done(waiting)
+    assert taken == [0, 1, 2]
