@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -284,10 +283,11 @@ async def _learn(bot: Bot, child: Child | None) -> None:
         return
     post = bot.core.gate_post
     # An engine that somebody else runs is not ours to end.
-    resting: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext
+    making = partial(make_loop, ground, bot.cast, news=post, changed=bot.reconciler.nudge)
     if child is not None and bot.settings.train_policy == "pause":
-        resting = partial(bot.reconciler.rest.of, child)
-    loop = make_loop(ground, bot.cast, news=post, changed=bot.reconciler.nudge, resting=resting)
+        loop = making(resting=partial(bot.reconciler.rest.of, child), freed_bytes=lambda: child.own_bytes)
+    else:
+        loop = making()
     timetable = timetable_of(loop, ground.clock)
     timetable.add("gate post", post.catch_up)
     bot.learning.loop, bot.learning.timetable = loop, timetable

@@ -81,7 +81,10 @@ class Terms:
 
 
 class Loop:
-    """The works of one base's loop, each to be called at every tick of `bot.timetable`."""
+    """The works of one base's loop, each to be called at every tick of `bot.timetable`.
+
+    ``resting`` is entered around training, and ``freed_bytes`` says how much memory comes free by it.
+    """
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class Loop:
         news: News | None = None,
         changed: Callable[[], None] = lambda: None,
         resting: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext,
+        freed_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store = store
         self._cast = cast
@@ -107,6 +111,7 @@ class Loop:
         self._news = news
         self._changed = changed
         self._resting = resting
+        self._freed_bytes = freed_bytes
         self._refused: dict[tuple[str, Kind], str] = {}
         self.waits: dict[str, str] = {}
 
@@ -235,7 +240,7 @@ class Loop:
             now=now,
             last_at=last_at,
             replies_lately=await self._store.replies_since(now - LATELY_S),
-            free_bytes=free_bytes(),
+            free_bytes=free_bytes() + self._freed_bytes(),
             needed_bytes=0 if self._terms.policy == "external" else self._terms.needed_bytes,
             lacking={},
             rejections=_rejections(own),

@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from time import monotonic
 
 import structlog
@@ -68,6 +69,15 @@ class Child:
         """The process id while it runs."""
         running = self._process is not None and self._process.returncode is None
         return self._process.pid if running and self._process else None
+
+    @property
+    def own_bytes(self) -> int:
+        """Memory that comes free when it ends, in bytes; 0 where nobody tells, as outside Linux."""
+        try:
+            lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")), 0)
 
     async def run(self) -> None:
         """Keeps the child running until cancelled, then ends it."""

@@ -17,7 +17,7 @@ from bot.control import Handler, ask
 from bot.errors import BotError, ControlUnavailable
 from bot.leftovers import clear
 from bot.reconcile import mirror
-from bot.runs import LEASE_S
+from bot.runs import LEASE_S, Runs
 from bot.settings import Settings
 from bot.trainer import Job
 from bot.trainer import train as train_in_process
@@ -76,20 +76,30 @@ def training_handlers(ground: Callable[[], Ground | None], cast: Cast) -> Mappin
             )
         return here
 
+    begun: dict[str, Ground] = {}
+
+    def runs_of(request: Mapping[str, Any]) -> Runs:
+        """An engine that went away beside a trainer must not cost what the trainer made."""
+        return make_runs(begun.get(str(request["id"])) or found())
+
     async def train(request: Mapping[str, Any]) -> Mapping[str, Any]:
-        run_id = await begin(found(), cast[str(request["persona"])], source=str(request["source"]))
-        claim = await make_runs(found()).claim(str(request["owner"]), run_id=run_id)
+        here = found()
+        run_id = await begin(here, cast[str(request["persona"])], source=str(request["source"]))
+        claim = await make_runs(here).claim(str(request["owner"]), run_id=run_id)
         if claim is None:
             raise BotError("A worker took the run; it will be trained there.")
+        begun[run_id] = here
         return claim
 
     async def renew(request: Mapping[str, Any]) -> Mapping[str, Any]:
         whose = str(request["id"]), str(request["owner"]), int(request["attempt"])
-        return {"ours": await make_runs(found()).renew(*whose)}
+        return {"ours": await runs_of(request).renew(*whose)}
 
     async def finish(request: Mapping[str, Any]) -> Mapping[str, Any]:
         whose = str(request["id"]), str(request["owner"]), int(request["attempt"])
-        return {"state": await make_runs(found()).finish(*whose, error=request.get("error"))}
+        state = await runs_of(request).finish(*whose, error=request.get("error"))
+        begun.pop(str(request["id"]), None)
+        return {"state": state}
 
     return {"train": train, "renew": renew, "finish": finish}
 

@@ -76,6 +76,7 @@ def make_loop(
     news: News | None = None,
     changed: Callable[[], None] = lambda: None,
     resting: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext,
+    freed_bytes: Callable[[], int] = lambda: 0,
 ) -> Loop:
     return Loop(
         ground.store,
@@ -88,6 +89,7 @@ def make_loop(
         news=news,
         changed=changed,
         resting=resting,
+        freed_bytes=freed_bytes,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,6 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from training.attention import settle
 from training.dataset import IGNORED, Batches
@@ -114,16 +115,36 @@ def train(
     # It prints what is in the log and the curve anyway, on standard output.
     trainer.remove_callback(PrinterCallback)
     course.work.mkdir(parents=True, exist_ok=True)
-    checkpoint = get_last_checkpoint(str(course.work))
-    if checkpoint:
-        _log.info("resuming from %s", Path(checkpoint).name)
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    checkpoint = _newest_whole(course.work)
+    if checkpoint is not None:
+        _log.info("resuming from %s", checkpoint.name)
+    result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     measured = trainer.evaluate() if validation is not None else {}
     return Curve(
         losses=_losses(trainer.state.log_history),
         validation=measured.get("eval_loss"),
         seconds=float(result.metrics["train_runtime"]),
     )
+
+
+def _newest_whole(work: Path) -> Path | None:
+    """The newest checkpoint, after those are gone that a killed process left half written.
+
+    The trainer cannot go on from one without its state, however often it is tried.
+    """
+    found = sorted(work.glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    while found and not _is_whole(found[-1]):
+        shutil.rmtree(found.pop())
+    return found[-1] if found else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether its state can be read, which the trainer writes last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no types

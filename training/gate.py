@@ -76,8 +76,8 @@ class Rules:
     length_band: tuple[float, float] = (0.5, 2.0)
     length_change: float = 0.25
     preference_bound: float = 0.5
-    # Without, as for a rebuild, the votes must not surely speak against it. To be surely above .4 is more than
-    # an equal challenger shows by 60 held-out replies: it did so 25 of 100 times.
+    # Without, as for a rebuild, the votes must not surely speak against it. To be surely above .4 is more
+    # than an equal challenger shows by 60 held-out replies: it did so 25 of 100 times.
     must_improve: bool = True
     # With fewer than 60, one 5 points worse shows no change at all in more than 5 of 100 cases.
     least_items: int = 100

@@ -1,4 +1,4 @@
-"""While a run trains alone on the machine: what people hear, and what becomes of the engine; a stand-in process."""
+"""While a run trains alone on the machine: what people hear, and what becomes of the engine."""
 
 from __future__ import annotations
 
@@ -87,13 +87,12 @@ async def world_in(home, *, patience_s=0.0):
         number = probe.getsockname()[1]
     url = f"http://127.0.0.1:{number}"
     child = Child("engine", [sys.executable, ENGINE, "--port", str(number)], environment=dict(os.environ))
-    async with running(child.run()):
-        async with troupe(home, url, patience_s=patience_s) as parts:
-            port = FakePort(caps=replace(CAPABILITIES, max_units=2000))
-            async with running(parts.reconciler.run()):
-                await until(parts.reconciler.is_up.is_set)
-                parts.core.attach(port)
-                yield World(parts, child, port, url)
+    async with running(child.run()), troupe(home, url, patience_s=patience_s) as parts:
+        port = FakePort(caps=replace(CAPABILITIES, max_units=2000))
+        async with running(parts.reconciler.run()):
+            await until(parts.reconciler.is_up.is_set)
+            parts.core.attach(port)
+            yield World(parts, child, port, url)
 
 
 @pytest.fixture(name="world")
@@ -121,7 +120,7 @@ async def test_the_questions_of_a_chat_are_answered_in_order_after_a_rest(world)
 
 
 async def test_more_people_than_there_are_workers_all_hear_that_the_persona_rests(world):
-    """Guards: as many as were answered at once held all workers, and who wrote next was left without a word."""
+    """Guards: as many as are answered at once held all workers, and who wrote next heard nothing."""
     many = WORKERS + 4
     async with world.training():
         await world.ask(*["hello"] * many)
@@ -228,7 +227,7 @@ class Training:
     trainer: Trainer
     state: list
 
-    def loop(self, policy="pause"):
+    def loop(self, policy="pause", **more):
         @contextlib.asynccontextmanager
         async def resting():
             self.state.append("rests")
@@ -241,7 +240,7 @@ class Training:
         terms = Terms(Plan(Cron("0 4 * * mon")), policy=policy)
         return Loop(
             self.store, nobody, self.trainer, None, terms,
-            fingerprint=FINGERPRINT, clock=SystemClock(), resting=resting,
+            fingerprint=FINGERPRINT, clock=SystemClock(), resting=resting, **more,
         )  # fmt: skip
 
     async def open(self, *personas):
@@ -289,6 +288,12 @@ async def test_the_engine_is_started_again_whatever_happened_to_the_trainer(trai
     with pytest.raises(type(error)):
         await training.loop().train()
     assert training.state == ["rests", "wakes"]
+
+
+async def test_what_the_engine_holds_counts_as_free_where_it_rests_for_a_run(training, monkeypatch):
+    monkeypatch.setattr("bot.loop.free_bytes", lambda: 2**30)
+    conditions = await training.loop(freed_bytes=lambda: 2**31)._conditions("li_bai", 0.0, 0.0)
+    assert conditions.free_bytes == 3 * 2**30
 
 
 async def test_where_others_train_the_engine_never_rests(training):

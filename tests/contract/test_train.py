@@ -190,8 +190,8 @@ async def test_alone_it_puts_away_what_a_killed_bot_left(place, monkeypatch):
 @contextlib.asynccontextmanager
 async def running(place, store, *, ground=None):
     """A bot's control socket."""
-    here = place.ground(store) if ground is None else ground()
-    handlers = training_handlers(lambda: here, load_cast([place.shipped]))
+    here = place.ground(store)
+    handlers = training_handlers(ground or (lambda: here), load_cast([place.shipped]))
     serving = asyncio.create_task(serve(place.home.control_socket, handlers))
     try:
         await until(place.home.control_socket.exists)
@@ -247,6 +247,20 @@ async def test_a_command_whose_run_the_bot_gave_up_ends_its_trainer(place, monke
                 await train_now(place.settings, "li_bai", source="votes", **place.where)
     (run,) = await place.runs()
     assert (kept, run.state, run.error) == ([run.id], "failed", "forgotten")
+
+
+async def test_an_engine_that_goes_away_beside_a_trainer_does_not_cost_what_it_made(place, monkeypatch):
+    stand_in = place.stand_in()
+    monkeypatch.setattr(bot.train, "train_in_process", stand_in)
+    async with open_store(place.home.store) as store:
+        await place.with_first(store)
+        # Away from the moment that the run is handed out.
+        here = place.ground(store)
+        grounds = lambda: None if stand_in.jobs else here  # noqa: E731 - one fact
+        async with running(place, store, ground=grounds):
+            found = await train_now(place.settings, "li_bai", source="votes", **place.where)
+    assert len(stand_in.jobs) == 1
+    assert found.state == "evaluating"
 
 
 async def test_without_an_engine_the_bot_has_nothing_to_train_for(place):

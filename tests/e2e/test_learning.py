@@ -16,7 +16,6 @@ import sqlite3
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import cycle
-from pathlib import Path
 
 import pytest
 
@@ -29,7 +28,7 @@ from bot.next_run import next_runs
 from bot.platform import Incoming, Place
 from bot.platforms.discord_ import Discord
 from bot.platforms.telegram_ import Telegram
-from bot.sentences import MENU
+from bot.sentences import MENU, sentence
 from bot.settings import Settings
 from bot.timetable import Timetable
 from bot.vote_runs import VoteRuns
@@ -63,12 +62,21 @@ HARRY = "harry_potter"
 MODERATORS_CHANNEL = "300000000000000002"
 CRON = Cron("0 4 * * mon")
 CANARY = canary.Rules(shares=(100,), hours=24.0, replies=3)
-# What the gate judges is real; what it lets through is another test's: here a small adapter must come by.
-GATE = Rules(margins=dict.fromkeys(MARGINS, 0.5), floors={}, length_band=(0.05, 20.0), preference_bound=0.0)
+# It judges what was really measured; where its limits must be is another test's, and these are far out.
+GATE = Rules(
+    margins=dict.fromkeys(MARGINS, 0.5),
+    floors={},
+    length_band=(0.05, 20.0),
+    preference_bound=0.0,
+    least_items=40,
+)
 # A few more than a run needs.
 TRAINING, HELD_OUT = 54, 42
 REFUSAL = "I do not know. Please ask somebody else about that."
-PATIENCE_S = 120.0
+ITEMS = 60
+PATIENCE_S = 240.0
+ENDED = {"failed", "rejected", "rolled_back", "superseded"}
+ROLLBACKS, STREAMS = 50, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +104,7 @@ class World:
         """The only run, once it has come so far; fails where it came to another end."""
         async with asyncio.timeout(PATIENCE_S):
             while not (found := await self.ledger.runs()) or found[0].state != state:
-                ended = found and found[0].state in {"failed", "rejected", "rolled_back", "superseded"}
-                assert not ended, (found[0].state, found[0].error, found[0].reason, found[0].decision)
+                assert not found or found[0].state not in ENDED, found[0]
                 await asyncio.sleep(0.05)
         (run,) = found
         return run
@@ -137,80 +144,94 @@ class Crowd:
         asked = 0
         while not stop.is_set():
             asked += 1
-            place = Place("terminal", chat)
-            await self.core.receive(
-                [Incoming(place, f"{chat} {asked}", chat, chat, next(questions), is_direct=True)]
+            said = Incoming(
+                Place("terminal", chat), f"{chat} {asked}", chat, chat, next(questions), is_direct=True
             )
-            await until(lambda: self.told(chat) >= asked, seconds=PATIENCE_S)  # noqa: B023 - waited for at once
+            await self.core.receive([said])
+            await until(lambda: self._told(chat) >= asked, seconds=PATIENCE_S)  # noqa: B023 - at once
             await asyncio.sleep(self.rest_s)
 
-    def told(self, chat):
+    def _told(self, chat):
         return sum(place.chat == chat for place in self.port.places.values())
 
 
-def a_cast(root, *, words=None):
+def a_cast(root, *, words):
     """The shipped Harry with a part of his dialogues and questions; ``words`` limits his replies' tokens."""
-    folder = root / HARRY
-    shutil.copytree(ROOT / "personas" / HARRY, folder)
-    for name, many in (("dialogues.jsonl", 600), ("choices.jsonl", 120), ("sycophancy.jsonl", 120)):
-        lines = (folder / name).read_text(encoding="utf-8").splitlines(keepends=True)
-        (folder / name).write_text("".join(lines[:: len(lines) // many][:many]), encoding="utf-8")
-    if words is not None:
-        card = folder / "persona.toml"
-        text = re.sub(r"(?m)^max_tokens = \d+$", f"max_tokens = {words}", card.read_text(encoding="utf-8"))
-        card.write_text(text, encoding="utf-8")
+    source, folder = ROOT / "personas" / HARRY, root / HARRY
+    shutil.copytree(source, folder)
+    for name in ("dialogues.jsonl", "choices.jsonl", "sycophancy.jsonl"):
+        some_of(source / name, folder, ITEMS)
+    card = folder / "persona.toml"
+    text = re.sub(r"(?m)^max_tokens = \d+$", f"max_tokens = {words}", card.read_text(encoding="utf-8"))
+    card.write_text(text, encoding="utf-8")
     return root
 
 
+def the_sets(root):
+    """The shipped sets, cut: a run is measured on each of their lines."""
+    root.mkdir()
+    for name, many in (("general.jsonl", 4 * ITEMS), ("retention.jsonl", ITEMS), ("safety.jsonl", ITEMS)):
+        some_of(SETS / name, root, many)
+    return root
+
+
+def some_of(source, folder, many):
+    lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / source.name).write_text("".join(lines[:: len(lines) // many][:many]), encoding="utf-8")
+
+
 @contextlib.asynccontextmanager
-async def learning(root, *, words=None, **more):
+async def learning(root, *, words, **more):
     """The bot with its engine and its timetable, which looks every half second."""
-    home, calendar = Home(root / "home"), Calendar()
+    home, calendar, sets = Home(root / "home"), Calendar(), the_sets(root / "sets")
     settings = Settings(home=home.root, base="starter", threads=1)
     nudges = []
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(borrowed_engine(settings, home, os.environ))
-        parts = await stack.enter_async_context(
-            troupe(
-                home.root,
-                url,
-                clock=calendar,
-                personas=a_cast(root / "personas", words=words),
-                shipped=SHIPPED_ADAPTERS,
-                on_decision=lambda: [nudge() for nudge in nudges],
-                **more,
-            )
+        bot = troupe(
+            home.root,
+            url,
+            clock=calendar,
+            personas=a_cast(root / "personas", words=words),
+            shipped=SHIPPED_ADAPTERS,
+            on_decision=lambda: [nudge() for nudge in nudges],
+            **more,
         )
+        parts = await stack.enter_async_context(bot)
         fingerprint = parts.reconciler.info.base_fingerprint
-        ground = Ground(parts.store, home, settings, SETS, starter_or("starter"), fingerprint, calendar)
-        opening = VoteRuns(
-            parts.store,
-            home,
-            sets=SETS,
-            base="starter",
-            fingerprint=fingerprint,
-            recipe="quick",
-            clock=calendar,
-        )
-        loop = Loop(
-            parts.store,
-            parts.cast,
-            make_runs(ground),
-            opening,
-            # Nobody falls silent here.
-            Terms(Plan(CRON, most_replies=100_000), gate=GATE, canary=CANARY, threads=1),
-            fingerprint=fingerprint,
-            clock=calendar,
-            news=parts.core.gate_post,
-            changed=parts.reconciler.nudge,
-        )
+        ground = Ground(parts.store, home, settings, sets, starter_or("starter"), fingerprint, calendar)
+        loop = a_loop(ground, parts)
         timetable = Timetable(calendar, every_s=0.5)
-        for name in ("open_due", "train", "judge", "canaries"):
-            timetable.add(name, getattr(loop, name))
-        timetable.add("gate post", parts.core.gate_post.catch_up)
+        for work in (loop.open_due, loop.train, loop.judge, loop.canaries, parts.core.gate_post.catch_up):
+            timetable.add(work.__name__, work)
         nudges += [timetable.nudge, parts.reconciler.nudge]
         await stack.enter_async_context(running(timetable.run, parts.reconciler.run))
         yield World(parts, home, calendar, loop, fingerprint)
+
+
+def a_loop(ground, parts):
+    opening = VoteRuns(
+        ground.store,
+        ground.home,
+        sets=ground.sets,
+        base=ground.settings.base,
+        fingerprint=ground.fingerprint,
+        recipe="quick",
+        clock=ground.clock,
+    )
+    # Nobody falls silent here.
+    plan = Plan(CRON, most_replies=100_000)
+    return Loop(
+        ground.store,
+        parts.cast,
+        make_runs(ground),
+        opening,
+        Terms(plan, gate=GATE, canary=CANARY, threads=1),
+        fingerprint=ground.fingerprint,
+        clock=ground.clock,
+        news=parts.core.gate_post,
+        changed=parts.reconciler.nudge,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -229,17 +250,14 @@ async def running(*works):
 async def voted(store, examples):
     """What people said before: they like an answer, and dislike a refusal to give one."""
     await asyncio.gather(*(store.answer_consent(rater, "yes") for rater in RATERS))
-    left, number = {False: TRAINING, True: HELD_OUT}, 0
-    said = cycle(examples)
+    left, number, said = {False: TRAINING, True: HELD_OUT}, 0, cycle(examples)
     while any(left.values()):
         live = await store.conversation("web", f"before {number}", "", HARRY)
         kind = is_held_out(live.id)
         for turn in range(min(left[kind], 6 if kind else 1)):
-            is_good = (number + turn) % 2 == 0
-            one = next(said)
-            name = f"{one.user} ({number})"
-            text = one.assistant if is_good else REFUSAL
-            reply_id = await exchange(store, live, RATERS[number % 16], f"{name} {turn}", text=text)
+            is_good, one = (number + turn) % 2 == 0, next(said)
+            message, text = f"{one.user} ({number} {turn})", one.assistant if is_good else REFUSAL
+            reply_id = await exchange(store, live, RATERS[number % 16], message, text=text)
             raters = [RATERS[(number + turn + step) % 16] for step in (0, 5, 10)]
             await agree(store, reply_id, raters, 1 if is_good else -1)
             left[kind] -= 1
@@ -258,34 +276,37 @@ class OnDiscord:
 
     async def ask(self, text):
         """The reply's id, once its thumbs are there."""
-        known = self._rated()
+        known = len(self._rated())
         await self.fake.say(f"<@{APPLICATION}> {text}")
-        await until(lambda: len(self._rated()) > len(known), seconds=PATIENCE_S)
+        await until(lambda: len(self._rated()) > known, seconds=PATIENCE_S)
         return buttons_of(self._rated()[-1])[0].split(":")[1]
 
     async def vote(self, value):
-        message, before = self._rated()[-1], len(self.fake.whispers)
-        await self.fake.press(message["id"], buttons_of(message)[0 if value > 0 else 1])
-        await until(lambda: len(self.fake.whispers) > before)
-        await self.fake.press(self.fake.whispers[-1]["id"], "consent:yes")
-        await until(lambda: len(self.fake.whispers) > before + 1)
+        message = self._rated()[-1]
+        question = await self._press(message, buttons_of(message)[0 if value > 0 else 1])
+        await self._press(question, "consent:yes")
 
     def report(self):
         return self.fake.bot_messages(MODERATORS_CHANNEL)
 
+    def can_roll_back(self, run_id):
+        """The report's last message, where its button is there."""
+        return [one for one in self.report() if f"gate:{run_id}:rollback" in buttons_of(one)]
+
     async def roll_back(self, run_id):
-        (message,) = [one for one in self.report() if buttons_of(one)]
+        (message,) = self.can_roll_back(run_id)
+        told = await self._press(message, f"gate:{run_id}:rollback", user=8, is_moderator=True)
+        return told["content"]
+
+    async def _press(self, message, data, **who):
+        """What the person alone is told."""
         before = len(self.fake.whispers)
-        await self.fake.press(message["id"], f"gate:{run_id}:rollback", user=8, is_moderator=True)
+        await self.fake.press(message["id"], data, **who)
         await until(lambda: len(self.fake.whispers) > before)
-        return self.fake.whispers[-1]["content"]
+        return self.fake.whispers[-1]
 
     def _rated(self):
-        return [
-            one
-            for one in self.fake.bot_messages()
-            if any(data.startswith("vote:") for data in buttons_of(one))
-        ]
+        return [one for one in self.fake.bot_messages() if "".join(buttons_of(one)).startswith("vote:")]
 
 
 class OnTelegram:
@@ -303,14 +324,14 @@ class OnTelegram:
     async def vote(self, value):
         number, thumbs = self._with("vote:")[-1]
         self.fake.press(7, number, thumbs[0 if value > 0 else 1])
-        await until(lambda: self._with("consent:"))
+        question, _ = (await until(lambda: self._with("consent:")))[-1]
         answered = len(self.fake.answers)
-        self.fake.press(7, self._with("consent:")[-1][0], "consent:yes")
+        self.fake.press(7, question, "consent:yes")
         await until(lambda: len(self.fake.answers) > answered)
 
     def _with(self, kind):
         found = [(one["message_id"], self.fake.buttons(7, one["message_id"])) for one in self._messages()]
-        return [(number, data) for number, data in found if data and data[0].startswith(kind)]
+        return [(number, data) for number, data in found if "".join(data).startswith(kind)]
 
     def _messages(self):
         return self.fake.bot_messages(7)
@@ -319,8 +340,8 @@ class OnTelegram:
 class OnThePage:
     """A person at a browser."""
 
-    def __init__(self, page, world):
-        self.page, self.world = page, world
+    def __init__(self, page, expect, world):
+        self.page, self.expect, self.world = page, expect, world
 
     async def ask(self, text):
         replies = self.page.locator(".message.persona:has(.thumb)")
@@ -328,8 +349,8 @@ class OnThePage:
         await self.page.locator("#text").fill(text)
         await self.page.keyboard.press("Enter")
         await self.expect(replies).to_have_count(known + 1)
-        said = "SELECT id FROM reply WHERE platform = 'web' AND text IS NOT NULL ORDER BY created_at"
-        return self.world.rows(said)[-1][0]
+        told = "SELECT id FROM reply WHERE platform = 'web' AND seconds IS NOT NULL ORDER BY created_at"
+        return self.world.rows(told)[-1][0]
 
     async def vote(self, value):
         name = "Good answer" if value > 0 else "Bad answer"
@@ -338,135 +359,171 @@ class OnThePage:
         await question.get_by_role("button", name="Yes").click()
         await self.expect(question).to_contain_text("Thank you")
 
-    @staticmethod
-    def expect(locator):
-        from playwright.async_api import expect
-
-        expect.set_options(timeout=PATIENCE_S * 1000)
-        return expect(locator)
-
 
 @contextlib.asynccontextmanager
 async def at_the_page(world, home):
-    from playwright.async_api import async_playwright
-
+    browsers = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+    browsers.expect.set_options(timeout=PATIENCE_S * 1000)
     web = Web(world.parts.core, world.parts.cast, host="127.0.0.1", port=0, adapter_of=lambda slug: None)
     web.bind()
     home.mkdir()
     environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
-    async with running(web.run), async_playwright() as driver:
+    async with running(web.run), browsers.async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=SWITCHES, env=environment)
         try:
             page = await browser.new_page(locale="en-US")
             await page.goto(f"{web.url}/chat/{HARRY}")
-            yield OnThePage(page, world)
+            yield OnThePage(page, browsers.expect, world)
         finally:
             await browser.close()
 
 
 @contextlib.asynccontextmanager
-async def on_discord(world, fake):
-    async with running(Discord(DISCORD_TOKEN, world.parts.core, menu=MENU).run):
-        await until(lambda: fake.connected)
-        yield OnDiscord(fake)
+async def on_discord(world, monkeypatch):
+    async with FakeDiscord() as fake:
+        fake.redirect(monkeypatch)
+        async with running(Discord(DISCORD_TOKEN, world.parts.core, menu=MENU).run):
+            await until(lambda: fake.connected)
+            yield OnDiscord(fake)
 
 
 @contextlib.asynccontextmanager
-async def on_telegram(world, fake):
-    telegram = Telegram(TELEGRAM_TOKEN, world.parts.core, menu=MENU, api_url=fake.url)
-    async with running(telegram.run):
-        yield OnTelegram(fake)
+async def on_telegram(world):
+    async with FakeTelegram() as fake:
+        telegram = Telegram(TELEGRAM_TOKEN, world.parts.core, menu=MENU, api_url=fake.url)
+        async with running(telegram.run):
+            yield OnTelegram(fake)
+
+
+async def heard(world, person, text="Do you like flying?"):
+    """The reply as it is stored, and whose voice that is."""
+    reply = await world.parts.store.reply(await person.ask(text))
+    return reply, (reply.adapter_digest, reply.arm)
+
+
+async def thumb_of(world, person):
+    """Asks and clicks a thumb, with which others agree; the reply's id and the vote's."""
+    store = world.parts.store
+    reply, _ = await heard(world, person, "Who are you?")
+    # A thumb up for what a guard flagged would not count.
+    value = 1 if reply.guard is None else -1
+    await person.vote(value)
+    (vote,) = [one for one in await store.votes(reply.id) if one.closed_at is None]
+    assert (vote.value, vote.consent) == (value, "yes")
+    await agree(store, reply.id, RATERS[:3], value)
+    return reply.id, vote.id
+
+
+async def monday_comes(world):
+    """Nothing was begun before, although there are votes enough."""
+    (stats,) = next_runs(await world.parts.store.thumbs())
+    assert (stats["lacking"], set(stats["fates"])) == ({}, {"trains", "held_out"})
+    await until(lambda: world.loop.waits)
+    assert "04:00" in world.loop.waits[HARRY]
+    assert await world.ledger.runs() == ()
+    world.calendar.skip(next_fire(CRON, world.calendar.now()) - world.calendar.now())
+    moment = datetime.fromtimestamp(world.calendar.now(), UTC)
+    assert (moment.strftime("%a"), moment.hour) == ("Mon", 4)
+
+
+async def learnt(world, run, clicked, champion):
+    """The ids of the votes that trained, after a look at what the trainer and the gate left."""
+    snapshot, adapter = world.home.snapshots / run.id, world.home.adapters / HARRY / run.id
+    assert (run.kind, read_snapshot(snapshot).recipe) == ("incremental", "quick")
+    votes = read_votes(snapshot)
+    rows = {one.reply_id: one for one in (*votes.thumbs, *votes.held_out)}
+    assert all(vote in rows[reply_id].vote_ids for reply_id, vote in clicked)
+    measured = read_measures(adapter / MEASURES)
+    assert {one.name for one in measured.guards} == set(GUARDS)
+    assert len(measured.held_out) == len(votes.held_out) >= HELD_OUT
+    verdict = json.loads(run.decision)["verdict"]
+    assert verdict["passed"]
+    assert {one["name"] for one in verdict["checks"]} > set(GUARDS)
+    manifest = read_manifest(adapter)
+    assert manifest.digest == run.challenger != champion
+    assert manifest.details["parent"] == model_name(HARRY, champion)
+    return {vote for one in votes.thumbs for vote in one.vote_ids}
 
 
 def no_request_failed(world, crowd):
-    """Every question was answered, and nobody heard of a rest."""
-    failed = world.rows("SELECT error FROM reply WHERE state = 'failed' AND error NOT LIKE 'no words%'")
-    assert failed == []
+    """Every question was answered by the persona, and nobody heard of a rest."""
+    assert world.rows("SELECT error FROM reply WHERE state = 'failed'") == []
     assert world.rows("SELECT error FROM inbox WHERE state = 'dead'") == []
-    said = [text for (text,) in world.rows("SELECT text FROM outbox WHERE text IS NOT NULL")]
-    assert not [text for text in said if "resting" in text or "Somebody else" in text]
-    assert len(crowd.port.messages) > crowd.chats
+    name = world.parts.cast[HARRY].names["en"]
+    excuses = [sentence(one, "en", name=name) for one in ("resting", "given_up", "engine_busy")]
+    said = [text for (text,) in world.rows("SELECT text FROM outbox")]
+    assert not set(excuses) & set(said)
+    assert len(crowd.port.with_votes()) == len(crowd.port.messages) > crowd.chats
 
 
 @pytest.mark.skipif(
     not os.access(CHROMIUM, os.X_OK), reason=f"there is no {CHROMIUM}; apt-get install chromium"
 )
 async def test_thumbs_become_a_voice_that_people_hear_until_a_moderator_takes_it_back(tmp_path, monkeypatch):
-    pytest.importorskip("playwright.async_api", reason="playwright is not installed")
     roles = {
         "moderators": (f"discord-role:{MODERATORS}",),
         "moderators_channel": f"discord:{MODERATORS_CHANNEL}",
     }
     async with contextlib.AsyncExitStack() as stack:
-        discord_double = await stack.enter_async_context(FakeDiscord())
-        telegram_double = await stack.enter_async_context(FakeTelegram())
-        discord_double.redirect(monkeypatch)
-        world = await stack.enter_async_context(learning(tmp_path, words=60, **roles))
-        store = world.parts.store
+        world = await stack.enter_async_context(learning(tmp_path, words=32, **roles))
         first = await world.champion()
-        english = [one.turn for one in world.parts.cast[HARRY].examples.all if one.lang == "en"]
-        await voted(store, english)
-        discord = await stack.enter_async_context(on_discord(world, discord_double))
-        telegram = await stack.enter_async_context(on_telegram(world, telegram_double))
+        examples = world.parts.cast[HARRY].examples.all
+        await voted(world.parts.store, [one.turn for one in examples if one.lang == "en"])
+        discord = await stack.enter_async_context(on_discord(world, monkeypatch))
+        telegram = await stack.enter_async_context(on_telegram(world))
         page = await stack.enter_async_context(at_the_page(world, tmp_path / "chromium"))
-        crowd = await stack.enter_async_context(Crowd(world.parts.core, 8, rest_s=0.3).asking())
+        crowd = await stack.enter_async_context(Crowd(world.parts.core, 8, rest_s=1.5).asking())
 
-        clicked = []
-        for person in (discord, telegram, page):
-            reply_id = await person.ask("Who are you?")
-            reply = await store.reply(reply_id)
-            assert (reply.adapter_digest, reply.arm) == (first, None)
-            # A thumb up for what a guard flagged would not count.
-            value = 1 if reply.guard is None else -1
-            await person.vote(value)
-            (vote,) = [one for one in await store.votes(reply_id) if one.closed_at is None]
-            assert (vote.value, vote.consent) == (value, "yes")
-            await agree(store, reply_id, RATERS[:3], value)
-            clicked.append((reply_id, vote.id))
-        (stats,) = next_runs(await store.thumbs())
-        assert (stats["lacking"], set(stats["fates"]) <= {"trains", "held_out"}) == ({}, True)
-        assert await world.ledger.runs() == ()
-        await until(lambda: world.loop.waits)
-        assert "04:00" in world.loop.waits[HARRY]
-
-        world.calendar.skip(next_fire(CRON, world.calendar.now()) - world.calendar.now())
-        moment = datetime.fromtimestamp(world.calendar.now(), UTC)
-        assert (moment.strftime("%a"), moment.hour) == ("Mon", 4)
+        clicked = [await thumb_of(world, person) for person in (discord, telegram, page)]
+        assert (await heard(world, discord))[1] == (first, None)
+        await monday_comes(world)
         run = await world.run_in("canary")
-        assert set(json.loads(run.decision)["verdict"]) >= {"passed", "checks"}
-        snapshot = world.home.snapshots / run.id
-        assert (read_snapshot(snapshot).recipe, run.kind) == ("quick", "incremental")
-        votes = read_votes(snapshot)
-        learnt = {one.reply_id: one for one in (*votes.thumbs, *votes.held_out)}
-        assert all(vote in learnt[reply_id].vote_ids for reply_id, vote in clicked)
-        measured = read_measures(world.home.adapters / HARRY / run.id / MEASURES)
-        assert {one.name for one in measured.guards} == set(GUARDS)
-        assert len(measured.held_out) == len(votes.held_out) >= HELD_OUT
-        manifest = read_manifest(world.home.adapters / HARRY / run.id)
-        assert manifest.digest == run.challenger != first
-        assert manifest.details["parent"] == model_name(HARRY, first)
+        trained = await learnt(world, run, clicked, first)
 
-        await until(lambda: [one for one in discord.report() if f"gate:{run.id}:rollback" in buttons_of(one)])
-        assert any("A:" in one["content"] for one in discord.report())
+        await until(lambda: discord.can_roll_back(run.id))
+        assert any("A: " in one["content"] for one in discord.report())
         await until(lambda: world.parts.reconciler.speaker(HARRY, "any").arm == "challenger")
-        reply = await store.reply(await discord.ask("Do you like flying?"))
-        assert (reply.adapter_digest, reply.arm) == (run.challenger, "challenger")
+        assert (await heard(world, discord))[1] == (run.challenger, "challenger")
 
         world.calendar.skip(25 * 3600)
         run = await world.run_in("promoted")
         assert await world.champion() == run.challenger
-        consumed = await world.ledger.consumed()
-        trained = {vote for one in votes.thumbs for vote in one.vote_ids}
-        assert {vote for vote, by in consumed.items() if by == run.id} == trained
-        for person in (telegram, page):
-            reply = await store.reply(await person.ask("Do you like flying?"))
-            assert (reply.adapter_digest, reply.arm) == (run.challenger, None)
+        assert set(await world.ledger.consumed()) == trained
+        for person in (discord, telegram, page):
+            assert (await heard(world, person))[1] == (run.challenger, None)
 
-        assert "rolled" in await discord.roll_back(run.id)
+        await discord.roll_back(run.id)
         assert (await world.run_in("rolled_back")).reason == "A moderator rolled it back."
         assert await world.champion() == first
         for person in (discord, telegram, page):
-            reply = await store.reply(await person.ask("And Quidditch?"))
-            assert (reply.adapter_digest, reply.arm) == (first, None)
+            assert (await heard(world, person))[1] == (first, None)
         assert await world.ledger.consumed() == {}
+        assert discord.can_roll_back(run.id) == []
+    no_request_failed(world, crowd)
+
+
+def a_second_version(folder):
+    """The shipped adapter, a little weaker."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(SHIPPED_ADAPTERS / HARRY / "v0", folder)
+    manifest, weights = read_manifest(folder), folder / "adapter_model.safetensors"
+    save_file({name: 0.9 * one for name, one in load_file(weights).items()}, weights)
+    write_manifest(folder, base_fingerprint=manifest.base_fingerprint, details=manifest.details)
+
+
+async def test_fifty_rollbacks_under_sixteen_streams_fail_no_request(tmp_path):
+    a_second_version(tmp_path / "home" / "adapters" / HARRY / "second")
+    async with learning(tmp_path, words=12) as world:
+        parts = world.parts
+        first = await world.champion()
+        desk = Desk(parts.store, world.home, world.fingerprint)
+        async with Crowd(parts.core, STREAMS).asking() as crowd:
+            for _ in range(ROLLBACKS):
+                for command in ("promote", "rollback"):
+                    await desk.answer({"command": command, "persona": HARRY, "version": "second"})
+                    await parts.reconciler.once()
+        assert await world.champion() == first
+        spoke = world.rows("SELECT count(*) FROM reply GROUP BY adapter_digest")
+        assert len(spoke) == 2, "both versions were heard"
         no_request_failed(world, crowd)

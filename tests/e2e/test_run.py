@@ -14,6 +14,10 @@ import httpx
 import pytest
 
 from bot.control import open_session
+from bot.engine_process import read_engine_file
+from data.home import Home
+from data.run_records import NewRun
+from data.sqlite import open_store
 from tests.fakes.adapter import adapter
 from tests.fakes.engine import FakeEngine
 from tests.fakes.process import is_alive, troupe_process
@@ -75,6 +79,23 @@ async def test_a_killed_engine_is_started_again_and_no_process_is_left(tmp_path,
         engine = await until(second, seconds=60)
         assert await running.end() == 0
     await until(lambda: not is_alive(engine))
+
+
+async def test_an_engine_rests_while_a_run_trains_and_is_back_whatever_came_of_it(tmp_path, tiny):
+    home = tmp_path / "home"
+    Home(home).prepare()
+    async with open_store(Home(home).store) as store:
+        await store.ledger.open_run(NewRun("li_bai", "f" * 64, "incremental", 7, state="snapshotted"))
+    environment = {"TROUPE_BASE": str(tiny), "TROUPE_THREADS": "1", "TROUPE_TRAIN_POLICY": "pause"}
+    async with troupe_process(home, environment=environment) as running:
+        await until(lambda: running.said("run.failed") and running.said("engine.wakes"), seconds=90)
+        order = [running.output.index(words) for words in ("engine.rests", "run.failed", "engine.wakes")]
+        assert order == sorted(order)
+        engine = await until(lambda: read_engine_file(Home(home)), seconds=60)
+        assert running.output.count("child.started") == 2
+        assert running.said("child.ended") is None
+        assert await running.end() == 0
+    await until(lambda: not is_alive(engine.pid))
 
 
 async def test_a_killed_bot_leaves_no_engine_behind(tmp_path, tiny):

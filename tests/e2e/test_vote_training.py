@@ -300,6 +300,21 @@ class TestTiny:
         assert first.values == again.values
         assert first.curve.losses == again.curve.losses
 
+    @pytest.mark.parametrize(
+        "state", [None, "", '{"global_step": 99, "log_his'], ids=["none", "empty", "torn"]
+    )
+    def test_a_checkpoint_that_was_left_half_written_is_none(self, world, tmp_path, state):
+        first = world.learn(tmp_path)
+        (whole,) = tmp_path.glob("*/checkpoint-*")
+        torn = whole.with_name("checkpoint-99")
+        shutil.copytree(whole, torn)
+        weights = load_file(torn / "adapter_model.safetensors")
+        save_file({name: each + 1 for name, each in weights.items()}, torn / "adapter_model.safetensors")
+        (torn / "trainer_state.json").unlink()
+        if state is not None:
+            (torn / "trainer_state.json").write_text(state)
+        assert same(trained(first), trained(world.learn(tmp_path)))
+
     def test_a_rate_far_too_high_is_stopped_and_nothing_is_published(self, world, tmp_path, monkeypatch):
         monkeypatch.setitem(VOTE_RECIPES, "quick", replace(QUICK, learning_rate=3.0))
         with pytest.raises(RunFailed, match=r"stopped at step 2: .* nothing was published"):

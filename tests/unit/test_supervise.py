@@ -92,6 +92,12 @@ async def test_a_paused_child_is_ended_and_started_again_without_a_failure(sleep
         assert [line["event"] for line in logs] == ["child.started"]
 
 
+async def test_what_a_child_holds_is_a_size_and_nothing_in_a_pause(sleeper):
+    await until(lambda: 2**18 < sleeper.own_bytes < 2**30)
+    async with sleeper.paused():
+        assert sleeper.own_bytes == 0
+
+
 async def test_a_paused_child_is_started_again_after_an_error_as_well(sleeper):
     with pytest.raises(OSError, match="no disk"):
         async with sleeper.paused():
