@@ -6,7 +6,6 @@ What needs torch runs in a process of its own, whose output and exit code are pa
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -111,8 +110,6 @@ def _measured(asked: Asked, *, is_demo: bool, says: bool) -> Mapping[str, Any]:
     known = load_cast([SHIPPED_PERSONAS]).personas
     if asked.persona is not None and asked.persona not in known:
         raise typer.BadParameter(f"nobody here is called {asked.persona}; there are {', '.join(known)}")
-    # The trainer's loss is shown as it comes, not when a buffer is full.
-    os.environ["PYTHONUNBUFFERED"] = "1"
     site = Site(SHIPPED_PERSONAS, SETS, SHIPPED_ADAPTERS, starter_or(settings.base))
     with Screen(says=says) as screen:
         found: Mapping[str, Any] = awaited(

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -193,9 +194,20 @@ def _found(
 
 
 def _model(base: Path, adapter: Path) -> Any:
-    """The base with the adapter merged into it; unquantised, since a 4-bit base is never merged."""
-    plain = AutoModelForCausalLM.from_pretrained(base, dtype="auto", trust_remote_code=False)
-    return PeftModel.from_pretrained(plain.float(), adapter).merge_and_unload().eval()
+    """The base with the adapter, in the precision that it is served in: bfloat16 on a GPU, else float32.
+
+    In float32 it is merged, which is faster; in bfloat16 that would round the adapter away.
+    """
+    on_gpu = torch.cuda.is_available()
+    plain = AutoModelForCausalLM.from_pretrained(
+        base,
+        dtype=torch.bfloat16 if on_gpu else torch.float32,
+        device_map={"": 0} if on_gpu else None,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+    model = PeftModel.from_pretrained(plain, adapter)
+    return (model if on_gpu else model.merge_and_unload()).eval()
 
 
 def _replies(material: Material, model: Any, asked: Sequence[_Asked]) -> list[str]:

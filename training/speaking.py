@@ -28,6 +28,8 @@ def speak(
     temperature: float = 0.0,
     top_p: float = 1.0,
     top_k: int = 0,
+    longest: int = LONGEST_REPLY,
+    must_end: bool = False,
 ) -> list[str]:
     """A reply to each prompt, in order; the same seed and prompts give the same replies.
 
@@ -39,9 +41,12 @@ def speak(
         temperature: 0 takes the likeliest.
         top_p: the share of likelihood that is drawn from.
         top_k: so many of the likeliest at most; 0 for all.
+        longest: tokens of a reply.
+        must_end: one that is cut off there comes as "".
     """
     torch.manual_seed(seed)
     ids = [list(encode(tokenizer, messages, reply=True).ids) for messages in prompts]
+    ends = end_ids(tokenizer)
     drawing = {"temperature": temperature, "top_p": top_p, "top_k": top_k} if temperature > 0 else {}
     order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
     found = [""] * len(ids)
@@ -55,13 +60,15 @@ def speak(
         said = model.generate(
             input_ids=torch.tensor(rows, device=model.device),
             attention_mask=torch.tensor(mask, device=model.device),
-            max_new_tokens=LONGEST_REPLY,
+            max_new_tokens=longest,
             pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=sorted(end_ids(tokenizer)),
+            eos_token_id=sorted(ends),
             do_sample=temperature > 0,
             **drawing,
         )
-        texts = tokenizer.batch_decode(said[:, length:], skip_special_tokens=True)
-        for place, text in zip(places, texts, strict=True):
-            found[place] = text.rpartition(THOUGHT)[2].strip()
+        replies = said[:, length:].tolist()
+        texts = tokenizer.batch_decode(replies, skip_special_tokens=True)
+        for place, text, reply in zip(places, texts, replies, strict=True):
+            if not must_end or not ends.isdisjoint(reply):
+                found[place] = text.rpartition(THOUGHT)[2].strip()
     return found

@@ -119,7 +119,8 @@ def _general(material: Material, model: object, recipe: VoteRecipe, votes: Votes
     wanted = recipe.own_rows or _rows_of_replay(recipe, votes)
     drawn, _ = split_rows(rows, share=1 - min(1.0, wanted / len(rows)), seed=seed)
     if recipe.own_rows:
-        drawn = own_words(model, material.tokenizer, drawn, seed=seed)
+        # As they are written where it comes to no end: without any, nothing would be watched.
+        drawn = own_words(model, material.tokenizer, drawn, seed=seed) or drawn
     return [
         dealt_example(material.tokenizer, "", dealt, budget=material.budget)
         for dealt in chats(drawn, share=1, longest=TOGETHER, seed=seed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
+import json
 from collections.abc import Awaitable, Sequence
 
 from bot.bench.attacks import slip_in
@@ -26,7 +26,7 @@ __all__ = ["demonstrate"]
 
 SHOWN = 5
 LOOK_EVERY_S = 1.0
-LOSS = re.compile(r"'loss': '?([0-9.]+)")
+STATES = "*/.work-*/*/checkpoint-*/trainer_state.json"
 
 
 async def demonstrate(bench: Bench, people: Sequence[Person], live: Live) -> Outcome:
@@ -41,6 +41,7 @@ async def demonstrate(bench: Bench, people: Sequence[Person], live: Live) -> Out
     await _watched(bench.train(), bench.world.home, live)
     await bench.judge()
     for run in await bench.world.store.ledger.runs():
+        _told_training(bench.world.home, run, live)
         found = await judgement_of(bench.world.store, run)
         if found is not None and found.measures is not None:
             live.say(report(found.verdict, found.measures))
@@ -77,15 +78,31 @@ async def _watched(training: Awaitable[None], home: Home, live: Live) -> None:
 
 
 async def _losses(home: Home, live: Live) -> None:
+    """Reads the checkpoints: the trainer's own words are for its log."""
     told = 0
     with contextlib.suppress(asyncio.CancelledError):
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            texts = [path.read_text(encoding="utf-8", errors="replace") for path in home.runs.glob("*.log")]
-            losses = LOSS.findall("\n".join(texts))
-            for number, loss in enumerate(losses[told:], told + 1):
-                live.say(f"  training, loss {number}: {loss}")
-            told = len(losses)
+            for step, loss in _logged(home):
+                if step > told:
+                    live.say(f"  training, step {step}: loss {loss:.3f}")
+                    told = step
+
+
+def _logged(home: Home) -> list[tuple[int, float]]:
+    found = []
+    for path in home.adapters.glob(STATES):
+        # A checkpoint may be written, or deleted, at this very moment.
+        with contextlib.suppress(OSError, ValueError):
+            found += json.loads(path.read_text(encoding="utf-8"))["log_history"]
+    return sorted({(int(row["step"]), float(row["loss"])) for row in found if "loss" in row})
+
+
+def _told_training(home: Home, run: Run, live: Live) -> None:
+    path = home.adapters / run.persona / run.id / "report.json"
+    if path.is_file():
+        row = json.loads(path.read_text(encoding="utf-8"))
+        live.say(f"Loss {row['first_loss']:.3f} at first, {row['last_loss']:.3f} at last: {run.id}")
 
 
 def _told_replies(curve: Sequence[Tasted], live: Live) -> None:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from statistics import fmean
 
-from bot.bench.errors import BenchError
 from bot.bench.talks import AT_ONCE
-from bot.bench.tastes import Hidden
+from bot.bench.tastes import Hidden, Predicate
 from bot.bench.world import World
 from bot.once import Asked, Guest, Heard
 from training.evaluate import read_probes
@@ -48,11 +47,7 @@ def prompts_of(world: World, persona: str, *, many: int, seed: int) -> Prompts:
 
 
 async def taste(world: World, persona: str, prompts: Prompts, likes: Hidden) -> Tasted:
-    """Asks the persona's champion.
-
-    Raises:
-        BenchError: the engine answers none of the prompts.
-    """
+    """Asks the persona's champion; a prompt that it has no reply to counts as one that nobody likes."""
     champion = world.reconciler.champion(persona)
     adapter = None if champion is None else champion.name
     guest = Guest(world.engine, world.info, world.cast[persona], adapter, seed=prompts.seed)
@@ -63,14 +58,12 @@ async def taste(world: World, persona: str, prompts: Prompts, likes: Hidden) -> 
             return await guest.ask(Asked(number, (question,)))
 
     heard = await asyncio.gather(*(ask(number, one) for number, one in enumerate(prompts.questions)))
-    replies = tuple((one.asked.turns[0], one.replies[-1]) for one in heard if one.error is None)
-    if not replies:
-        raise BenchError(f"{persona} answered none of the held-out prompts: {heard[0].error}.")
+    replies = tuple((one.asked.turns[0], one.replies[-1] if one.error is None else "") for one in heard)
     return Tasted(adapter, _shares(replies, likes), len(replies), replies)
 
 
 def _shares(replies: Sequence[tuple[str, str]], likes: Hidden) -> Mapping[str, float]:
-    found = {
-        one.name: fmean(one.likes(question, reply) for question, reply in replies) for one in likes.tastes
-    }
-    return {LIKED: fmean(likes.likes(question, reply) for question, reply in replies)} | found
+    def share(liked: Predicate) -> float:
+        return fmean(bool(reply) and liked(question, reply) for question, reply in replies)
+
+    return {LIKED: share(likes.likes)} | {one.name: share(one.likes) for one in likes.tastes}

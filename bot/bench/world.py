@@ -9,9 +9,8 @@ import asyncio
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,7 +92,6 @@ async def world(
         home.prepare()
         cast = await asyncio.to_thread(_cast, site, home, options)
         stack.enter_context(home.lock())
-        stack.enter_context(_children_write(home.runs / "trainers.log"))
         own = settings.model_copy(update={"threads": options.threads, "home": home.root})
         engine = HttpEngine(await stack.enter_async_context(borrowed_engine(own, home, os.environ)))
         stack.push_async_callback(engine.close)
@@ -127,21 +125,6 @@ async def world(
         finally:
             for task in running:
                 task.cancel()
-
-
-@contextlib.contextmanager
-def _children_write(log: Path) -> Iterator[None]:
-    """Has children write into a file what they would write on standard output, which is for the answer."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def _cast(site: Site, home: Home, options: Options) -> Cast:

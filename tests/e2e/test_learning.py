@@ -62,18 +62,12 @@ HARRY = "harry_potter"
 MODERATORS_CHANNEL = "300000000000000002"
 CRON = Cron("0 4 * * mon")
 CANARY = canary.Rules(shares=(100,), hours=24.0, replies=3)
-# It judges what was really measured; where its limits must be is another test's, and these are far out.
-GATE = Rules(
-    margins=dict.fromkeys(MARGINS, 0.5),
-    floors={},
-    length_band=(0.05, 20.0),
-    preference_bound=0.0,
-    least_items=40,
-)
+# It judges what was really measured; the guards' true limits need many more items than a test has time for.
+GATE = Rules(margins=dict.fromkeys(MARGINS, 0.2), floors={}, least_items=40)
 # A few more than a run needs.
 TRAINING, HELD_OUT = 54, 42
 REFUSAL = "I do not know. Please ask somebody else about that."
-ITEMS = 60
+ITEMS = 48
 PATIENCE_S = 240.0
 ENDED = {"failed", "rejected", "rolled_back", "superseded"}
 ROLLBACKS, STREAMS = 50, 16
@@ -322,12 +316,12 @@ class OnTelegram:
         return self._with("vote:")[-1][1][0].split(":")[1]
 
     async def vote(self, value):
-        number, thumbs = self._with("vote:")[-1]
+        (number, thumbs), answered = self._with("vote:")[-1], len(self.fake.answers)
         self.fake.press(7, number, thumbs[0 if value > 0 else 1])
         question, _ = (await until(lambda: self._with("consent:")))[-1]
-        answered = len(self.fake.answers)
         self.fake.press(7, question, "consent:yes")
-        await until(lambda: len(self.fake.answers) > answered)
+        # The thumb's own answer may come after the question.
+        await until(lambda: len(self.fake.answers) == answered + 2)
 
     def _with(self, kind):
         found = [(one["message_id"], self.fake.buttons(7, one["message_id"])) for one in self._messages()]
@@ -465,7 +459,7 @@ async def test_thumbs_become_a_voice_that_people_hear_until_a_moderator_takes_it
         "moderators_channel": f"discord:{MODERATORS_CHANNEL}",
     }
     async with contextlib.AsyncExitStack() as stack:
-        world = await stack.enter_async_context(learning(tmp_path, words=32, **roles))
+        world = await stack.enter_async_context(learning(tmp_path, words=60, **roles))
         first = await world.champion()
         examples = world.parts.cast[HARRY].examples.all
         await voted(world.parts.store, [one.turn for one in examples if one.lang == "en"])

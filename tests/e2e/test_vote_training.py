@@ -27,6 +27,7 @@ from tests.fakes.tiny import NO_SYSTEM, make_adapter, make_base
 from training.app import main
 from training.attention import settle
 from training.errors import RunFailed
+from training.examine import examine
 from training.measures import GUARDS, MEASURES, read_measures
 from training.policy import change_made, continued_policy, save_adapter
 from training.recipes import VOTE_RECIPES
@@ -113,7 +114,7 @@ def opinions():
     )
 
 
-def snapshot(text, folder, *, base, reference, votes):
+def snapshot(text, folder, *, base, reference, votes, **more):
     return write_snapshot(
         folder,
         persona_folder=text / "li_bai",
@@ -124,9 +125,8 @@ def snapshot(text, folder, *, base, reference, votes):
         seed=7,
         reference=reference,
         reference_name="li_bai@01234567",
-        first=reference,
-        guards=sorted((text / "guards").iterdir()),
         votes=votes.files(),
+        **{"first": reference, "guards": sorted((text / "guards").iterdir())} | more,
     )
 
 
@@ -394,3 +394,62 @@ class TestTiny:
         with pytest.raises(RunFailed, match="nothing was published"):
             replace(world, folder=tmp_path / "snapshot").run(tmp_path)
         assert not (tmp_path / "out").exists()
+
+
+class TestExamine:
+    """What is measured of an adapter, on the random base."""
+
+    def measures(self, world, folder, challenger, recipe=CALM):
+        return examine(_material(folder, world.base, folder, progress=False), recipe, challenger)
+
+    def test_an_adapter_beside_itself_is_neither_better_nor_worse(self, world):
+        found = self.measures(world, world.folder, world.live)
+        assert {guard.name for guard in found.guards} == set(GUARDS)
+        for guard in found.guards:
+            assert guard.champion == guard.challenger
+        assert [one.reward for one in found.held_out] == [0.0] * 8
+        assert found.lengths.first == found.lengths.champion == found.lengths.challenger
+        assert found.side_by_sides == found.never_wrong == ()
+
+    def test_it_is_held_against_the_champion_also_where_it_began_elsewhere(self, world, text, tmp_path):
+        """As a rebuild does, which begins at the first version."""
+        champion = make_adapter(tmp_path / "champion", world.base, persona="li_bai", seed=9)
+        folder = tmp_path / "snapshot"
+        snapshot(text, folder, base=world.base, reference=world.live, votes=opinions(), champion=champion)
+        found = self.measures(world, folder, champion)
+        assert all(guard.champion == guard.challenger for guard in found.guards)
+        assert {one.reward for one in found.held_out} == {0.0}
+        assert found.lengths.champion == found.lengths.challenger != found.lengths.first
+        against = self.measures(world, folder, world.live)
+        assert any(guard.champion != guard.challenger for guard in against.guards)
+        assert all(one.reward for one in against.held_out)
+        assert against.lengths.first == against.lengths.challenger == found.lengths.first
+
+    def test_the_reward_is_what_dpo_calls_so_per_token(self, world, text, tmp_path):
+        champion = make_adapter(tmp_path / "champion", world.base, persona="li_bai", seed=9)
+        folder = tmp_path / "snapshot"
+        snapshot(text, folder, base=world.base, reference=world.live, votes=opinions(), champion=champion)
+        thumb = read_votes(folder).held_out[0]
+        example = spoken_example(tokenizer_of(world.base), thumb.messages, thumb.completion)
+        said = []
+        for adapter in (champion, world.live):
+            plain = AutoModelForCausalLM.from_pretrained(world.base, dtype=torch.float32)
+            model = PeftModel.from_pretrained(plain, adapter).eval()
+            with torch.no_grad():
+                given = model(input_ids=torch.tensor([example.ids])).logits[0].log_softmax(-1)
+            places = [place for place, label in enumerate(example.labels) if label >= 0]
+            said.append(sum(given[place - 1, example.ids[place]].item() for place in places) / len(places))
+        reward = self.measures(world, folder, world.live).held_out[0].reward
+        assert reward == pytest.approx(said[1] - said[0], rel=0.1, abs=0.05)
+
+    def test_a_guard_without_a_file_is_not_measured_and_of_many_items_the_same_part_is(
+        self, world, text, tmp_path
+    ):
+        folder = tmp_path / "snapshot"
+        guards = [text / "guards" / "choices.jsonl"]
+        snapshot(text, folder, base=world.base, reference=world.live, votes=opinions(), guards=guards)
+        few = replace(CALM, guard_items=4, spoken_items=3)
+        first, again = (self.measures(world, folder, world.live, few) for _ in range(2))
+        assert [guard.name for guard in first.guards] == ["lore", "language", "repetition", "character"]
+        assert [len(guard.ids) for guard in first.guards] == [4, 3, 3, 3]
+        assert first == again

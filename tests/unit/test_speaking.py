@@ -1,4 +1,4 @@
-"""Replies drawn inside the trainer: each as if it were alone, and the base's own words without its adapter."""
+"""Replies drawn inside the trainer: each as if it were alone, and the base's own without its adapter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from personas.prompt import Message, Turn
 from tests.fakes.tiny import make_adapter, make_base
 from training.corpus import Row
 from training.policy import continued_policy
-from training.replay import own_words
+from training.replay import LONGEST, own_words
 from training.speaking import LONGEST_REPLY, ROWS_AT_ONCE, speak
 
 
@@ -65,18 +65,28 @@ class TestSpeak:
 
         assert drawn(1) == drawn(1) != drawn(2)
 
+    def test_what_is_cut_off_may_be_left_out(self, model, tokenizer):
+        asked = prompts(12)
+        whole = speak(model, tokenizer, asked, seed=1)
+        sizes = [len(tokenizer.encode(text, add_special_tokens=False)) for text in whole]
+        found = speak(model, tokenizer, asked, seed=1, must_end=True)
+        assert any(found), "some end"
+        assert not all(found), "and some do not"
+        for text, reply, size in zip(whole, found, sizes, strict=True):
+            assert reply in {"", text}
+            assert not reply or size < LONGEST_REPLY
+
     def test_of_nobody_nothing_is_said(self, model, tokenizer):
         assert speak(model, tokenizer, [], seed=1) == []
 
 
 class TestOwnWords:
-    ROWS = (
-        Row((Turn("Hello, who are you?", "Nobody."),), "en", "chat"),
+    PLAIN = tuple(Row((Turn(each[0].content, "Nobody."),), "en", "chat") for each in prompts(12))
+    SPECIAL = (
         Row((Turn("4*5?", "20"), Turn("And 5*5?", "25")), "en", "sums"),
         Row((Turn("Where am I?", "Here."),), "en", "chat", card="You are a gate."),
         Row((Turn("What is it?", "It."),), "en", "chat", facts=("It is it.",)),
         Row((Turn("What was it?", "It."),), "en", "chat", memory=("It was it.",)),
-        Row((Turn("你喜欢喝酒吗？", "喜欢。"),), "zh-CN", "chat"),
     )
 
     def test_the_base_answers_plain_questions_as_it_would_without_its_adapter(
@@ -84,12 +94,11 @@ class TestOwnWords:
     ):
         adapted = continued_policy(base, make_adapter(tmp_path / "live", base), quantises=False, seed=1)
         adapted.train()
-        found = own_words(adapted, tokenizer, self.ROWS, seed=1)
-        assert [row.question for row in found] == ["Hello, who are you?", "你喜欢喝酒吗？"]
-        for row in found:
-            assert row.turns[0].assistant == by_hand(model, tokenizer, (Message("user", row.question),))
-        assert [row.lang for row in found] == ["en", "zh-CN"]
+        found = own_words(adapted, tokenizer, self.SPECIAL + self.PLAIN, seed=1)
         assert adapted.training, "as it was"
+        whole = speak(model, tokenizer, prompts(12), seed=1, longest=LONGEST, must_end=True)
+        expected = [(row.question, reply) for row, reply in zip(self.PLAIN, whole, strict=True) if reply]
+        assert [(row.question, row.turns[0].assistant) for row in found] == expected != []
         adapted.eval()
-        with_adapter = speak(adapted, tokenizer, [(Message("user", found[0].question),)], seed=1)
-        assert with_adapter != [found[0].turns[0].assistant], "and the adapter is on again"
+        asked = [(Message("user", question),) for question, _ in expected]
+        assert speak(adapted, tokenizer, asked, seed=1) != [reply for _, reply in expected], "it is on again"
