@@ -1,6 +1,6 @@
 # make run    install into .venv and start everything
 # make test   lint, types, imports and every test
-# The rest is for people who work on troupe: starter, lock, clean.
+# The rest is for people who work on troupe: test-long, starter, lock, clean.
 
 PYTHON ?= python3
 # CPU wheels of torch are a fifth of the size; used only where no NVIDIA driver is found.
@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 NEEDED_MIB := 2600
 NEEDED_MIB_CUDA := 9000
 
-.PHONY: run test starter lock clean
+.PHONY: run test test-long starter lock clean
 
 run: .venv/.ok
 	@exec $(BIN)/troupe run
@@ -21,6 +21,10 @@ test: .venv/.ok-test
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
 	@$(BIN)/python -m pytest
+
+# What takes minutes of training: everything about a run from votes, and the benches themselves.
+test-long: .venv/.ok-test
+	@$(BIN)/python -m pytest -m long
 
 .venv/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

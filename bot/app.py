@@ -283,7 +283,14 @@ async def _learn(bot: Bot, child: Child | None) -> None:
         return
     post = bot.core.gate_post
     # An engine that somebody else runs is not ours to end.
-    making = partial(make_loop, ground, bot.cast, news=post, changed=bot.reconciler.nudge)
+    making = partial(
+        make_loop,
+        ground,
+        bot.cast,
+        news=post,
+        changed=bot.reconciler.nudge,
+        refusal=bot.reconciler.refused.get,
+    )
     if child is not None and bot.settings.train_policy == "pause":
         loop = making(resting=partial(bot.reconciler.rest.of, child), freed_bytes=lambda: child.own_bytes)
     else:

@@ -75,6 +75,8 @@ def bench_loop(
     if table:
         typer.echo(report.table(report.read_lines(log)))
         return
+    if demo and attack is not None:
+        raise typer.BadParameter("choose --demo or --attack, not both")
     from bot.bench.command import Asked  # noqa: PLC0415
 
     asked = Asked(
@@ -102,6 +104,7 @@ def bench_loop(
 def _measured(asked: Asked, *, is_demo: bool, says: bool) -> Mapping[str, Any]:
     from bot.app import SETS, SHIPPED_ADAPTERS, SHIPPED_PERSONAS, starter_or  # noqa: PLC0415
     from bot.bench.command import measure, options_of  # noqa: PLC0415
+    from bot.bench.errors import BenchError  # noqa: PLC0415
     from bot.bench.live import Screen  # noqa: PLC0415
     from bot.bench.options import Site  # noqa: PLC0415
     from personas.loader import load_cast  # noqa: PLC0415
@@ -110,9 +113,11 @@ def _measured(asked: Asked, *, is_demo: bool, says: bool) -> Mapping[str, Any]:
     known = load_cast([SHIPPED_PERSONAS]).personas
     if asked.persona is not None and asked.persona not in known:
         raise typer.BadParameter(f"nobody here is called {asked.persona}; there are {', '.join(known)}")
+    try:
+        options = options_of(asked)
+    except BenchError as error:
+        raise typer.BadParameter(str(error)) from error
     site = Site(SHIPPED_PERSONAS, SETS, SHIPPED_ADAPTERS, starter_or(settings.base))
     with Screen(says=says) as screen:
-        found: Mapping[str, Any] = awaited(
-            measure(site, settings, options_of(asked), screen, is_demo=is_demo)
-        )
+        found: Mapping[str, Any] = awaited(measure(site, settings, options, screen, is_demo=is_demo))
     return found

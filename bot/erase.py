@@ -103,7 +103,7 @@ def _naming(snapshots: Path, erased: Erased) -> set[str]:
 
 def _names(path: Path, replies: set[str], votes: set[int]) -> bool:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         return False
     return any(_is_of(line, replies, votes) for line in lines if line.strip())

@@ -32,6 +32,7 @@ from data.errors import VotesGone
 from data.records import RebuildDue
 from data.run_records import Run
 from data.store import Store
+from engine.protocol import model_name
 from personas.loader import Cast
 from training import canary
 from training.eligibility import ENOUGH_ROWS
@@ -98,6 +99,7 @@ class Loop:
         clock: Clock,
         news: News | None = None,
         changed: Callable[[], None] = lambda: None,
+        refusal: Callable[[str], str | None] = lambda _name: None,
         resting: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext,
         freed_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -110,6 +112,7 @@ class Loop:
         self._clock = clock
         self._news = news
         self._changed = changed
+        self._refusal = refusal
         self._resting = resting
         self._freed_bytes = freed_bytes
         self._refused: dict[tuple[str, Kind], str] = {}
@@ -298,6 +301,10 @@ class Loop:
             hours_at_share=(self._clock.now() - (run.share_since or self._clock.now())) / HOUR_S,
             rules=self._terms.canary,
         )
+        # Nobody would ever hear it, and the persona's next run would wait for its canary for ever.
+        refused = self._refusal(model_name(run.persona, run.challenger or ""))
+        if refused is not None:
+            found = canary.Decision("roll_back", 0, f"The engine does not take it: {refused}")
         if found.act == "wait":
             return
         act, reason = found.act, found.reason

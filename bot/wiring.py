@@ -75,6 +75,7 @@ def make_loop(
     *,
     news: News | None = None,
     changed: Callable[[], None] = lambda: None,
+    refusal: Callable[[str], str | None] = lambda _name: None,
     resting: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext,
     freed_bytes: Callable[[], int] = lambda: 0,
 ) -> Loop:
@@ -88,6 +89,7 @@ def make_loop(
         clock=ground.clock,
         news=news,
         changed=changed,
+        refusal=refusal,
         resting=resting,
         freed_bytes=freed_bytes,
     )

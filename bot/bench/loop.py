@@ -36,6 +36,7 @@ __all__ = ["Bench", "Ended", "Live", "Outcome", "Silent"]
 # Where a run lacks votes, people go on talking: so many replies at a time, so many times a round's at most.
 MORE = 48
 MOST_ROUNDS_OF_TALK = 4
+MOST_FOR_ONE_SIDE = 2
 # A canary with half of the conversations gets the replies that it needs in two days at most.
 CANARY_REPLIES = 56
 MOST_LOOKS = 3
@@ -125,6 +126,7 @@ class Bench:
         for number in range(1, self.options.rounds + 1):
             self._live.say(f"Round {number} of {self.options.rounds}")
             await self.talk()
+            await self.watch()
             await self.open(number)
             await self.train()
             await self.judge()
@@ -148,12 +150,28 @@ class Bench:
                 for slug, replies in want.items():
                     await self._talks.compare(slug, replies)
                     had[slug] += replies
-                most = MOST_ROUNDS_OF_TALK * self.options.replies
-                want = {slug: MORE for slug in want if had[slug] < most and await self.lacking(slug)}
+                want = {slug: MORE for slug in want if had[slug] < self._most(await self.lacking(slug))}
+
+    def _most(self, lacking: Mapping[str, int]) -> int:
+        """So many replies a persona gives in a round at most."""
+        if not lacking:
+            return 0
+        # Where only good or only bad ones lack, the taste is rare, or met: talking brings hardly any more.
+        is_one_sided = set(lacking) <= {"ups", "downs"}
+        return self.options.replies * (MOST_FOR_ONE_SIDE if is_one_sided else MOST_ROUNDS_OF_TALK)
 
     async def lacking(self, slug: str) -> Mapping[str, int]:
         """What the persona's next run still lacks."""
         return await lacking_of(self.world.store, slug, least_rows=ENOUGH_ROWS)
+
+    async def watch(self) -> None:
+        """What was promoted a week ago is taken back where people say worse of it."""
+        before = [run for run in await self._runs() if run.state == "promoted"]
+        await self.world.loop.watch()
+        await self.world.reconciler.once()
+        for run in await self._again(before):
+            if run.state == "rolled_back":
+                self._live.say(f"{run.persona}: taken back, {run.reason}")
 
     async def open(self, number: int) -> Sequence[Run]:
         """Monday comes: the loop opens what it can."""
@@ -215,7 +233,8 @@ class Bench:
                 await world.loop.canaries()
                 await world.reconciler.once()
                 for run in await self._again(trying):
-                    self._live.say(f"{run.persona}: {run.state}, {run.reason or 'nothing speaks against it'}")
+                    is_open = run.state == "canary"
+                    self._live.say(f"{run.persona}: {run.state}, {'not decided' if is_open else run.reason}")
 
     async def taste(self) -> None:
         """Asks every persona's champion the held-out prompts; an old one's replies are known."""

@@ -196,4 +196,5 @@ def _loop(ground: Ground, cast: Cast, options: Options, reconciler: Reconciler) 
         fingerprint=ground.fingerprint,
         clock=ground.clock,
         changed=reconciler.nudge,
+        refusal=reconciler.refused.get,
     )

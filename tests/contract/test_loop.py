@@ -29,6 +29,7 @@ from data.manifest import read_manifest
 from data.records import Adapter, Ballot
 from data.snapshot import read_snapshot
 from data.sqlite import open_store
+from engine.protocol import model_name
 from personas.loader import load_cast
 from tests.fakes.adapter import adapter
 from tests.fakes.clock import FakeClock
@@ -101,6 +102,7 @@ class World:
     opening: VoteRuns
     news: Heard
     changes: list
+    refused: dict
 
     def loop(self, terms=TERMS):
         return Loop(
@@ -113,6 +115,7 @@ class World:
             clock=self.clock,
             news=self.news,
             changed=lambda: self.changes.append(True),
+            refusal=self.refused.get,
         )
 
     async def run(self, which=-1):
@@ -143,7 +146,7 @@ async def world_in(home, root, *, cast=None):
         opening = VoteRuns(
             store, home, sets=sets, base="starter", fingerprint=BASE, recipe="starter", clock=clock
         )
-        yield World(home, store, clock, cast, runs, opening, Heard(), [])
+        yield World(home, store, clock, cast, runs, opening, Heard(), [], {})
 
 
 @pytest.fixture(name="world")
@@ -605,6 +608,17 @@ async def test_a_challenger_that_guards_flag_goes_back_with_the_reason(world, tr
     assert len(world.changes) == before + 1
     assert world.news.sentences[-1] == (run.id, run.reason)
     assert await world.free() == free
+
+
+async def test_a_challenger_that_the_engine_does_not_take_goes_back(world, trainer):
+    loop = world.loop()
+    run = await in_canary(world, loop)
+    world.refused[model_name("li_bai", run.challenger)] = "It holds a value that is not a number."
+    await loop.canaries()
+    run = await world.run()
+    assert run.state == "rolled_back"
+    assert run.reason == "The engine does not take it: It holds a value that is not a number."
+    assert await world.named() == {"champion": "v0"}
 
 
 async def test_a_challenger_that_people_dislike_goes_back(world, trainer):

@@ -16,7 +16,7 @@ from training.competitor import compete
 from training.errors import RunFailed
 from training.random_base import QWEN3_8B, random_policy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 
 

@@ -37,7 +37,7 @@ from training.vote_rows import Pair, Rewrite, Thumb, Votes, read_votes
 from training.vote_run import _references, learn_from_votes
 from training.vote_steps import deal
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parents[2]
 PERSONA = ROOT / "personas" / "li_bai"

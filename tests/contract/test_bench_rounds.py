@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from dataclasses import replace
@@ -44,6 +45,7 @@ class Trainer:
 
     def __init__(self):
         self.lean = 3.0
+        self.takes_s = 0.0
         self.seeds = itertools.count(1)
 
     async def train(self, job, keep):
@@ -54,6 +56,12 @@ class Trainer:
             return str(error)
         adapter(job.out, seed=next(self.seeds))
         write_measures(job.out / MEASURES, measured(lean=self.lean))
+        (job.out / "report.json").write_text(json.dumps({"first_loss": 2.5, "last_loss": 1.25}))
+        checkpoint = job.out.with_name(f".work-{job.out.name}") / "digest" / "checkpoint-10"
+        checkpoint.mkdir(parents=True)
+        log = {"log_history": [{"step": 5, "loss": 2.0}, {"step": 10, "grad_norm": 1.0}]}
+        (checkpoint / "trainer_state.json").write_text(json.dumps(log))
+        await asyncio.sleep(self.takes_s)
         write_manifest(job.out, base_fingerprint=FINGERPRINT, details={"persona": HARRY})
         return None
 
@@ -68,7 +76,17 @@ def _trainer(monkeypatch):
     return trainer
 
 
-async def found(tmp_path, **more):
+class Heard(Silent):
+    """Keeps the lines."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+async def found(tmp_path, *, live=None, is_demo=False, **more):
     """What a bench of one persona and one round finds."""
     adapter(tmp_path / "shipped" / HARRY / "v0")
     site = Site(ROOT / "personas", ROOT / "data" / "sets", tmp_path / "shipped", tmp_path / "base")
@@ -78,7 +96,7 @@ async def found(tmp_path, **more):
     async with Engine(context=4096, reply="So I say.") as engine:
         settings = Settings(engine_urls=(engine.url,))
         options = Options(likes, **{"rounds": 1, "replies": 240, "prompts": 8, "habits": habits} | more)
-        return await measure(site, settings, options, Silent())
+        return await measure(site, settings, options, live or Silent(), is_demo=is_demo)
 
 
 async def test_votes_become_a_version_that_people_hear(tmp_path, trainer):
@@ -112,3 +130,26 @@ async def test_a_vote_slipped_into_a_snapshot_ends_the_run(tmp_path, trainer):
     assert "was changed after it was written" in document["runs"][0]["reason"]
     assert document["guards"] == {}
     assert '"worst": {"guard": null' in line(document, on="2027-01-04")
+
+
+async def test_the_demonstration_shows_every_step_to_the_rollback(tmp_path, trainer, monkeypatch):
+    monkeypatch.setattr("bot.bench.demo.LOOK_EVERY_S", 0.01)
+    trainer.takes_s = 0.2
+    live = Heard()
+    document = await found(tmp_path, live=live, is_demo=True)
+    assert [document[name] for name in ("promotions", "refusals", "rollbacks")] == [1, 1, 1]
+    told = "\n".join(live.lines)
+    steps = (
+        "would train",
+        "Somebody adds a vote",
+        "was changed after it was written",
+        "training, step 5: loss 2.000",
+        "Loss 2.500 at first, 1.250 at last",
+        "| facts of the persona's world (lore) |",
+        "promoted",
+        "  before: So I say.\n  after:  So I say.",
+        "A moderator presses rollback",
+    )
+    assert [told.find(step) for step in steps] == sorted(told.find(step) for step in steps)
+    assert all(step in told for step in steps)
+    assert live.lines[-1].startswith(f"{HARRY} speaks with {HARRY}@")
