@@ -27,6 +27,8 @@ from tests.fakes.measured import measured
 from tests.fakes.troupe import ROOT
 from training.measures import MEASURES, write_measures
 
+pytestmark = pytest.mark.long
+
 HARRY = "harry_potter"
 KEYS = {"taste", "guards", "promotions", "refusals", "rollbacks", "baselines"}
 GUARDS = {"lore", "retention", "language", "repetition", "character", "sycophancy", "safety", "length"}

@@ -54,7 +54,7 @@ from training.measures import GUARDS, MEASURES, read_measures
 from training.schedule import Cron, Plan, next_fire
 from training.vote_rows import read_votes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CHROMIUM = "/usr/bin/chromium"
 SWITCHES = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run"]
