@@ -13,7 +13,7 @@ from data.records import CastPair, CastRewrite, CastThumb
 from data.scrub import scrub
 from data.store import Store
 from personas.prompt import Message
-from training.eligibility import ENOUGH_ROWS, Verdict, decide, lacking
+from training.eligibility import ENOUGH_ROWS, LACKING, Verdict, decide, lacking
 from training.vote_rows import Votes
 from training.votes import Cast, Spoken, named, votes_of
 
@@ -36,13 +36,6 @@ FATES = {
     "over_cap": "more than one rater's share",
     "dismissed": "the rater is wrong more often than right",
     "tired": "in two runs that did not last: back into review",
-}
-LACKING = {
-    "rows": "usable replies",
-    "ups": "good ones among them",
-    "downs": "bad ones among them",
-    "raters": "raters",
-    "held_out": "replies kept for measuring",
 }
 
 

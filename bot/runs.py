@@ -32,7 +32,7 @@ from data.snapshot import write_snapshot
 from data.store import Store
 from personas.loader import Persona
 
-__all__ = ["Runs", "worker_routes"]
+__all__ = ["SEED", "SETS", "Runs", "there", "worker_routes"]
 
 _log = structlog.get_logger(__name__)
 
@@ -70,7 +70,7 @@ class Runs:
             write_snapshot,
             self._home.snapshots / run_id,
             persona_folder=persona.folder,
-            general=[path for set_ in SETS if (path := self._sets / set_).is_file()],
+            general=there(self._sets, SETS),
             base=self._base,
             base_fingerprint=self._fingerprint,
             recipe=recipe,
@@ -190,6 +190,11 @@ class Runs:
             config_digest=manifest.details.get("config"),
             report=report.read_text(encoding="utf-8") if report.is_file() else None,
         )
+
+
+def there(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The files of those names that the folder has."""
+    return [path for name in names if (path := folder / name).is_file()]
 
 
 Authorization = Annotated[str | None, Header()]

@@ -19,6 +19,7 @@ from typing import Literal
 
 from bot.errors import BotError, NothingToLearn, SnapshotUnwritten
 from bot.next_run import votes_so_far
+from bot.runs import SEED, SETS, there
 from data.clock import Clock
 from data.erasure import FORGOTTEN
 from data.home import Home
@@ -33,9 +34,7 @@ from training.vote_rows import Votes
 
 __all__ = ["CUT_SHORT", "INTERRUPTED", "VoteRuns"]
 
-SEED = 7
 FIRST_VERSION = "v0"
-GENERAL = ("general.jsonl", "lore_use.jsonl", "memory_use.jsonl")
 OWN_GUARDS = ("choices.jsonl", "sycophancy.jsonl")
 GUARDS = ("retention.jsonl", "safety.jsonl")
 INTERRUPTED = "The bot ended before the snapshot was written."
@@ -118,7 +117,7 @@ class VoteRuns:
         return write_snapshot(
             self._home.snapshots / run_id,
             persona_folder=persona.folder,
-            general=_there(self._sets, GENERAL),
+            general=there(self._sets, SETS),
             base=self._base,
             base_fingerprint=self._fingerprint,
             recipe=self._recipe,
@@ -127,7 +126,7 @@ class VoteRuns:
             reference_name=model_name(begins.persona, begins.digest),
             first=Path(first.path),
             champion=Path(champion.path),
-            guards=[*_there(persona.folder, OWN_GUARDS), *_there(self._sets, GUARDS)],
+            guards=[*there(persona.folder, OWN_GUARDS), *there(self._sets, GUARDS)],
             votes=votes.files(),
         )
 
@@ -159,7 +158,3 @@ def _weights(votes: Votes) -> Sequence[tuple[int, float]]:
     for ids in (*(pair.vote_ids for pair in votes.pairs), *(one.vote_ids for one in votes.rewrites)):
         found |= dict.fromkeys(ids, 1.0)
     return list(found.items())
-
-
-def _there(folder: Path, names: Sequence[str]) -> list[Path]:
-    return [path for name in names if (path := folder / name).is_file()]

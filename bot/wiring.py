@@ -57,14 +57,15 @@ def make_runs(ground: Ground) -> Runs:
     )
 
 
-def opening_of(ground: Ground) -> VoteRuns:
+def opening_of(ground: Ground, *, recipe: str | None = None) -> VoteRuns:
+    """Opens runs with the base's recipe, or with another of that name."""
     return VoteRuns(
         ground.store,
         ground.home,
         sets=ground.sets,
         base=ground.settings.base,
         fingerprint=ground.fingerprint,
-        recipe=recipe_for(ground.settings.base),
+        recipe=recipe or recipe_for(ground.settings.base),
         clock=ground.clock,
     )
 

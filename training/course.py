@@ -16,7 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from training.attention import settle
 from training.dataset import IGNORED, Batches
 from training.optimizer import WEIGHT_DECAY, MuonWithAdamW
-from training.spoken import ROUND, causal, logits_at
+from training.spoken import causal, logits_at, rounded
 
 __all__ = ["Course", "Curve", "LabelledOnly", "train"]
 
@@ -168,16 +168,11 @@ class LabelledOnly(Trainer):  # type: ignore[misc] # transformers ships no types
 
 
 def _learnt(labels: torch.Tensor, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Places in the flattened batch where something is learnt, and what; filled up to a round number.
-
-    oneDNN keeps what it prepares for every shape: free numbers grew the process to 8 GB.
-    """
+    """Places in the flattened batch where something is learnt, and what; filled up to a round number."""
     flat = labels.flatten()
-    places = torch.cat([(flat != IGNORED).nonzero().squeeze(-1), starts.repeat(START_WEIGHT - 1)])
-    missing = -len(places) % ROUND
-    filled = torch.cat([places, places.new_zeros(missing)])
-    targets = torch.cat([flat[places], flat.new_full((missing,), IGNORED)])
-    return filled, targets
+    return rounded(
+        flat, torch.cat([(flat != IGNORED).nonzero().squeeze(-1), starts.repeat(START_WEIGHT - 1)])
+    )
 
 
 def _losses(history: Sequence[dict[str, Any]]) -> tuple[tuple[int, float], ...]:

@@ -6,7 +6,7 @@ Labels are -100 everywhere but on what the assistant says (its end marker includ
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,11 @@ __all__ = [
     "Batches",
     "Example",
     "Padded",
+    "alike",
     "batches",
     "chat_example",
     "dealt_example",
+    "filled",
     "padded",
     "persona_epoch",
     "reading_epoch",
@@ -232,10 +234,18 @@ def padded(group: Sequence[Example], *, padding: int) -> Padded:
     """Examples as one batch, padded on the right to a round length."""
     length = -(-_longest(group) // LENGTH_STEP) * LENGTH_STEP
     return Padded(
-        _padded([example.ids for example in group], length, padding),
-        _padded([example.labels[1:] for example in group], length, IGNORED),
+        filled([example.ids for example in group], length, padding),
+        filled([example.labels[1:] for example in group], length, IGNORED),
     )
 
 
-def _padded(rows: Sequence[Sequence[int]], length: int, padding: int) -> torch.Tensor:
+def alike(rows: Sequence[Sequence[int]], *, size: int) -> Iterator[list[int]]:
+    """Places of the rows, at most ``size`` at a time, those of about one length together."""
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def filled(rows: Sequence[Sequence[int]], length: int, padding: int) -> torch.Tensor:
+    """The rows as [rows, length], int64, filled up on the right."""
     return torch.tensor([[*row, *[padding] * (length - len(row))] for row in rows], dtype=torch.int64)

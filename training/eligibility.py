@@ -16,7 +16,17 @@ from typing import Literal
 from data.records import CastPair, CastRewrite, CastThumb
 from training.aggregate import Beliefs, Judgement, aggregate, capped
 
-__all__ = ["ENOUGH_ROWS", "USABLE", "Fate", "Verdict", "decide", "is_held_out", "lacking", "may_train"]
+__all__ = [
+    "ENOUGH_ROWS",
+    "LACKING",
+    "USABLE",
+    "Fate",
+    "Verdict",
+    "decide",
+    "is_held_out",
+    "lacking",
+    "may_train",
+]
 
 Fate = Literal[
     "trains",
@@ -52,6 +62,14 @@ ENOUGH_OF_EACH = 15
 ENOUGH_RATERS = 5
 # … and is judged on so much, which adds up over the runs.
 ENOUGH_HELD_OUT = 40
+# What `lacking` counts, in words.
+LACKING = {
+    "rows": "usable replies",
+    "ups": "good ones among them",
+    "downs": "bad ones among them",
+    "raters": "raters",
+    "held_out": "replies kept for measuring",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ have alone. So a choice of four costs little more than one reply.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from personas.prompt import Message
+from training.dataset import IGNORED, alike, filled
 from training.spoken import causal, spoken_example
 
 __all__ = ["Packed", "option_log_probs", "pack"]
 
 Tokenizer = Any
 ROWS_AT_ONCE = 16
-IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ def option_log_probs(model: Any, packed: Sequence[Packed], *, padding: int) -> l
     language_model = causal(model)
     decoder, head = language_model.get_decoder(), language_model.get_output_embeddings()
     found: list[list[float]] = [[] for _ in packed]
-    for places in _alike(packed):
+    for places in alike([each.ids for each in packed], size=ROWS_AT_ONCE):
         group = [packed[place] for place in places]
         length = max(len(each.ids) for each in group)
         device = model.device
         with torch.autocast(device.type, torch.bfloat16):
             hidden = decoder(
-                input_ids=_filled([each.ids for each in group], length, padding).to(device),
-                position_ids=_filled([each.positions for each in group], length, 0).to(device),
+                input_ids=filled([each.ids for each in group], length, padding).to(device),
+                position_ids=filled([each.positions for each in group], length, 0).to(device),
                 attention_mask=torch.stack([_mask(each, length) for each in group]).unsqueeze(1).to(device),
                 use_cache=False,
             ).last_hidden_state
@@ -104,14 +104,3 @@ def _mask(packed: Packed, length: int) -> Tensor:
         allowed[start:, packed.prompt : start] = False
         allowed[end:, start:end] = False
     return allowed
-
-
-def _filled(rows: Sequence[Sequence[int]], length: int, value: int) -> Tensor:
-    return torch.tensor([[*row, *[value] * (length - len(row))] for row in rows], dtype=torch.int64)
-
-
-def _alike(packed: Sequence[Packed]) -> Iterator[list[int]]:
-    """Places of the choices, a pass at a time, those of about one length together."""
-    order = sorted(range(len(packed)), key=lambda place: len(packed[place].ids))
-    for start in range(0, len(order), ROWS_AT_ONCE):
-        yield order[start : start + ROWS_AT_ONCE]

@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
 
+from training.eligibility import LACKING
+
 __all__ = [
     "Conditions", "Cron", "Plan", "QuietHours", "Start", "Wait", "decide", "due", "next_fire", "time_zone",
 ]  # fmt: skip
@@ -38,13 +40,6 @@ HOURS = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})")
 REJECTIONS_TO_DOUBLE = 2
 # Two a minute: on a machine that serves and trains, each of these people would feel the run.
 MOST_REPLIES = 20
-MORE = {
-    "rows": "usable replies",
-    "ups": "good ones among them",
-    "downs": "bad ones among them",
-    "raters": "raters",
-    "held_out": "replies kept for measuring",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +178,7 @@ def _reasons(conditions: Conditions, plan: Plan) -> Iterator[str]:
         at = next_fire(plan.cron, now) if last_at is None else _due_at(plan.cron, last_at, every)
         yield f"waits for {_moment(at, plan)}{since}"
     if conditions.lacking:
-        lacking = (f"{many} more {MORE[name]}" for name, many in conditions.lacking.items())
+        lacking = (f"{many} more {LACKING[name]}" for name, many in conditions.lacking.items())
         yield f"waits for {', '.join(lacking)}"
     if plan.quiet.contains(now):
         yield f"waits for the end of the quiet hours, {plan.quiet.text} ({plan.quiet.zone})"

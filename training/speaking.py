@@ -9,6 +9,7 @@ import torch
 
 from engine.prompt import encode, end_ids
 from personas.prompt import Message
+from training.dataset import alike
 
 __all__ = ["speak"]
 
@@ -48,10 +49,8 @@ def speak(
     ids = [list(encode(tokenizer, messages, reply=True).ids) for messages in prompts]
     ends = end_ids(tokenizer)
     drawing = {"temperature": temperature, "top_p": top_p, "top_k": top_k} if temperature > 0 else {}
-    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
     found = [""] * len(ids)
-    for start in range(0, len(order), ROWS_AT_ONCE):
-        places = order[start : start + ROWS_AT_ONCE]
+    for places in alike(ids, size=ROWS_AT_ONCE):
         length = max(len(ids[place]) for place in places)
         # On the left: every row's next token stands at the end.
         padding = [[tokenizer.pad_token_id] * (length - len(ids[place])) for place in places]

@@ -6,17 +6,17 @@ what the persona said in earlier turns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from engine.prompt import encode
 from personas.prompt import Message
-from training.dataset import IGNORED, Example, Padded, padded
+from training.dataset import IGNORED, Example, Padded, alike, padded
 from training.losses import Completions, completion_log_probs
 
-__all__ = ["causal", "log_probs", "measured", "spoken_example"]
+__all__ = ["causal", "learnt", "log_probs", "logits_at", "measured", "rounded", "spoken_example"]
 
 Tokenizer = Any
 # Rows of one forward pass that only measures.
@@ -49,11 +49,20 @@ def log_probs(model: Any, batch: Padded) -> Completions:
 def learnt(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Where the flattened batch has labels, each place's row, and its label; filled to a round number."""
     flat = labels.flatten()
-    places = (flat != IGNORED).nonzero().squeeze(-1)
+    places, targets = rounded(flat, (flat != IGNORED).nonzero().squeeze(-1))
+    return places, places // labels.shape[1], targets
+
+
+def rounded(flat: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The places and the flattened labels there, filled up to a round number with what counts for nothing.
+
+    oneDNN keeps what it prepares for every shape: free numbers grew the process to 8 GB.
+    """
     missing = -len(places) % ROUND
-    filled = torch.cat([places, places.new_zeros(missing)])
-    targets = torch.cat([flat[places], flat.new_full((missing,), IGNORED)])
-    return filled, filled // labels.shape[1], targets
+    return (
+        torch.cat([places, places.new_zeros(missing)]),
+        torch.cat([flat[places], flat.new_full((missing,), IGNORED)]),
+    )
 
 
 def logits_at(model: Any, input_ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -78,7 +87,7 @@ def measured(model: Any, examples: Sequence[Example], *, padding: int) -> list[t
     model.eval()
     found: list[tuple[float, int]] = [(0.0, 0)] * len(examples)
     try:
-        for places in _alike(examples):
+        for places in alike([example.ids for example in examples], size=ROWS_AT_ONCE):
             batch = padded([examples[place] for place in places], padding=padding).to(model.device)
             result = log_probs(model, batch)
             for place, sums, tokens in zip(
@@ -88,10 +97,3 @@ def measured(model: Any, examples: Sequence[Example], *, padding: int) -> list[t
     finally:
         model.train(was_training)
     return found
-
-
-def _alike(examples: Sequence[Example]) -> Iterator[list[int]]:
-    """Places of the examples, a pass at a time, those of about one length together."""
-    order = sorted(range(len(examples)), key=lambda place: len(examples[place].ids))
-    for start in range(0, len(order), ROWS_AT_ONCE):
-        yield order[start : start + ROWS_AT_ONCE]

@@ -32,8 +32,7 @@ from bot.reconcile import Reconciler
 from bot.runs import Runs
 from bot.settings import Settings
 from bot.turns import Turns
-from bot.vote_runs import VoteRuns
-from bot.wiring import Ground
+from bot.wiring import Ground, opening_of
 from data.home import Home
 from data.sqlite import SqliteStore, open_store
 from engine.client import HttpEngine
@@ -177,21 +176,12 @@ def _loop(ground: Ground, cast: Cast, options: Options, reconciler: Reconciler) 
     if options.attack is not None:
         runs.meddle = options.attack.adapter
         recipe = options.attack.recipe or recipe
-    opening = VoteRuns(
-        ground.store,
-        ground.home,
-        sets=ground.sets,
-        base=ground.settings.base,
-        fingerprint=ground.fingerprint,
-        recipe=recipe,
-        clock=ground.clock,
-    )
     threads = max(1, options.threads // len(options.likes))
     return Loop(
         ground.store,
         cast,
         runs,
-        opening,
+        opening_of(ground, recipe=recipe),
         Terms(Plan(CRON), canary=CANARY, threads=threads),
         fingerprint=ground.fingerprint,
         clock=ground.clock,
